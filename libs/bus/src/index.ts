@@ -1,0 +1,1 @@
+export type { Bus, BusStatus, Delivery, PublishOptions, SubscribeOptions, Subscription } from "./bus.ts";

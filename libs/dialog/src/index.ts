@@ -1,0 +1,1 @@
+export type { CallCommand, DialogEvent, LegAddress, LegName, Legs, OwnMethod } from "./events.ts";
