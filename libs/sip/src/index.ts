@@ -1,1 +1,11 @@
-export {};
+export { FAULTS, type Fault, type FaultCode, type Read } from "./errors.ts";
+export { Message, readFaulty, readMessage, type Cseq, type Limits, type Rack, type Replaces } from "./message.ts";
+export { edit, Edit } from "./edit.ts";
+export { reasonPhrase } from "./reasons.ts";
+export { writeAck, writeCancel, writeRequest, writeResponse, type HeaderLine, type RequestParts, type ResponseOptions } from "./write.ts";
+export { hostPort, readUri, sameUri, type Uri } from "./uri.ts";
+export { readNameAddr, type NameAddr } from "./name-addr.ts";
+export { readVia, type Via } from "./via.ts";
+export { readNumber, splitList, type Params } from "./params.ts";
+export { callIdOf } from "./call-id.ts";
+export { StreamFramer, type Frame } from "./framer.ts";

@@ -34,7 +34,7 @@ export function encodeInbound(inbound: Inbound): Uint8Array {
     at = writeShort(bytes, at, flow.host);
     at = bytes.writeUInt16BE(flow.port, at);
     at = bytes.writeDoubleBE(inbound.receivedAtMs, at);
-    bytes.latin1Write(text, at);
+    bytes.write(text, at, "latin1");
     return bytes;
   }
   const { callId, branch, method, fault } = inbound;
@@ -75,12 +75,12 @@ export function decodeInbound(payload: Uint8Array): Inbound | undefined {
 
 export function writeShort(bytes: Buffer, at: number, text: string): number {
   bytes[at] = text.length;
-  return at + 1 + bytes.latin1Write(text, at + 1);
+  return at + 1 + bytes.write(text, at + 1, "latin1");
 }
 
 export function writeLong(bytes: Buffer, at: number, text: string): number {
   bytes.writeUInt16BE(text.length, at);
-  return at + 2 + bytes.latin1Write(text, at + 2);
+  return at + 2 + bytes.write(text, at + 2, "latin1");
 }
 
 /** Reads fields one after another; past the end it sets `overrun` and gives zeros and empty strings. */
@@ -131,7 +131,7 @@ export class Reader {
   text(length: number): string {
     if (!this.#has(length)) return "";
     this.#at += length;
-    return this.#bytes.latin1Slice(this.#at - length, this.#at);
+    return this.#bytes.toString("latin1", this.#at - length, this.#at);
   }
 
   rest(): string {

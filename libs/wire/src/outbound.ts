@@ -21,13 +21,7 @@ export interface Outbound {
 const VERSION = 1;
 
 const sizeOf = (outbound: Outbound): number =>
-  15 +
-  outbound.connection.length +
-  outbound.host.length +
-  outbound.callId.length +
-  outbound.branch.length +
-  outbound.method.length +
-  outbound.text.length;
+  15 + outbound.connection.length + outbound.host.length + outbound.callId.length + outbound.branch.length + outbound.method.length + outbound.text.length;
 
 /** Many messages in one publish, sent in this order. version u8, then for each: transport u8 · connection · host · port u16 · callId16 · branch16 · method · text32. */
 export function encodeOutbound(batch: readonly Outbound[]): Uint8Array {
@@ -45,7 +39,7 @@ export function encodeOutbound(batch: readonly Outbound[]): Uint8Array {
     at = writeLong(bytes, at, outbound.branch);
     at = writeShort(bytes, at, outbound.method);
     at = bytes.writeUInt32BE(outbound.text.length, at);
-    at += bytes.latin1Write(outbound.text, at);
+    at += bytes.write(outbound.text, at, "latin1");
   }
   return bytes.subarray(0, at);
 }
