@@ -167,7 +167,8 @@ export function memoryStore(now: () => number = Date.now): MemoryStore {
     },
     keys: () => [...held].filter(([key]) => find(key) !== undefined).map(([key, one]) => ({ key, ttlMs: one.expiresAtMs - now() })),
     nowMs: () => Promise.resolve(now()),
-    claim: async (role, partitions, member, ttlMs) => partitions.map((partition) => claimOne(role, partition, member, ttlMs)).filter((lease) => lease !== undefined),
+    claim: async (role, partitions, member, ttlMs) =>
+      partitions.map((partition) => claimOne(role, partition, member, ttlMs)).filter((lease) => lease !== undefined),
     renew: async (leases, ttlMs) =>
       leases.flatMap((lease) => {
         if (!isHeld(lease)) return [lease.partition];

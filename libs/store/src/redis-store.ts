@@ -54,7 +54,10 @@ function open(url: string, timeLimitMs: number, log: RedisStoreOptions["log"]): 
     const password = nodes[0]?.password;
     client = new Cluster(
       nodes.map((node) => ({ host: node.hostname, port: Number(node.port) || 6379 })),
-      { clusterRetryStrategy: retry, redisOptions: { ...shared, ...(password === undefined || password === "" ? {} : { password: decodeURIComponent(password) }) } },
+      {
+        clusterRetryStrategy: retry,
+        redisOptions: { ...shared, ...(password === undefined || password === "" ? {} : { password: decodeURIComponent(password) }) },
+      },
     );
   } else if (/^rediss?:\/\//.test(url)) client = new Redis(url, { ...shared, retryStrategy: retry });
   else throw new StoreError("CARILLON_STORE_URL", `expected redis://, rediss:// or redis-sentinel://, got ${withoutSecrets(url)}`);
@@ -73,7 +76,8 @@ function open(url: string, timeLimitMs: number, log: RedisStoreOptions["log"]): 
 
 function sentinels(url: string): { sentinels: { host: string; port: number }[]; name: string } {
   const [hosts, name] = url.slice("redis-sentinel://".length).split("/");
-  if (hosts === undefined || name === undefined || name === "") throw new StoreError("CARILLON_STORE_URL", "expected redis-sentinel://host:port,…/<master name>");
+  if (hosts === undefined || name === undefined || name === "")
+    throw new StoreError("CARILLON_STORE_URL", "expected redis-sentinel://host:port,…/<master name>");
   return {
     name,
     sentinels: hosts.split(",").map((one) => {

@@ -1,0 +1,54 @@
+import type { Bus } from "@carillon/bus";
+import type { Store } from "@carillon/store";
+import { dialogDo } from "@carillon/wire";
+import type { Clock } from "./clock.ts";
+import { TIMERS } from "./dialog-owner.ts";
+import type { Ownership } from "./ownership.ts";
+
+export interface DueTimesOptions {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly ownership: Ownership;
+  readonly clock: Clock;
+  /** How late a due time was seen, milliseconds. */
+  readonly onLag: (lagMs: number) => void;
+  readonly onError: (error: unknown) => void;
+  /** Pause between two looks, milliseconds. */
+  readonly everyMs?: number | undefined;
+  /** What was said to be due and not moved on by then is said again, milliseconds. */
+  readonly visibilityMs?: number | undefined;
+}
+
+const AT_ONCE = 500;
+
+/** The loop of the timer service: says what is due in its partitions, decides nothing. Never early, since the store's own clock rules. */
+export function startDueTimes(options: DueTimesOptions): { stop(): void } {
+  const { store, bus, ownership, clock, onLag, onError } = options;
+  const visibilityMs = options.visibilityMs ?? 2_000;
+  let looking = false;
+
+  const look = async (): Promise<void> => {
+    const fences = ownership.held().flatMap((partition) => {
+      const fence = ownership.lease(partition);
+      return fence === undefined ? [] : [fence];
+    });
+    if (fences.length === 0) return;
+    const nowMs = clock.nowMs();
+    const { taken } = await store.takeDue(fences, TIMERS, nowMs, nowMs + visibilityMs, AT_ONCE);
+    for (const { partition, due } of taken) {
+      for (const { score } of due) onLag(nowMs - score);
+      bus.publish(dialogDo(partition), Buffer.from(JSON.stringify({ kind: "due", ids: due.map(({ member }) => member) })));
+    }
+  };
+
+  const timer = setInterval(() => {
+    if (looking) return;
+    looking = true;
+    look()
+      .catch(onError)
+      .finally(() => {
+        looking = false;
+      });
+  }, options.everyMs ?? 100);
+  return { stop: () => clearInterval(timer) };
+}
