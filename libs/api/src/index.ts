@@ -1,1 +1,1 @@
-export {};
+export { createApi, startApi } from "./api.ts";

@@ -7,3 +7,6 @@ export { TimerWheel, type Sleeper } from "./timer-wheel.ts";
 export { startTransactionOwner, type OwnerCounted, type TransactionOwner, type TransactionOwnerOptions } from "./transaction-owner.ts";
 export { dialogRecord, ENDED, startDialogOwner, TIMERS, type DialogCounted, type DialogOwner, type DialogOwnerOptions } from "./dialog-owner.ts";
 export { startDueTimes, type DueTimesOptions } from "./due-times.ts";
+export { run, startPod, startStandalonePod, startStatefulPod, type Pod, type PodOptions, type StatefulPod } from "./pod.ts";
+export { identityOf, policyOf, relayRule } from "./identity.ts";
+export { startDialog, startTimer, startTransaction } from "./roles.ts";

@@ -78,6 +78,7 @@ export function joinCluster(options: MembershipOptions): Membership {
   });
   bus.publish(CLUSTER_ALIVE, announcement);
   let settled = 0;
+  let left = false;
   const timer = setInterval(() => {
     bus.publish(CLUSTER_ALIVE, announcement);
     const nowMs = performance.now();
@@ -104,6 +105,8 @@ export function joinCluster(options: MembershipOptions): Membership {
       listeners.push(listener);
     },
     leave: () => {
+      if (left) return;
+      left = true;
       clearInterval(timer);
       alive.stop();
       leaving.stop();

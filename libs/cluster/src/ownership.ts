@@ -156,6 +156,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   });
   membership.onChange(soon);
   const timer = setInterval(soon, everyMs);
+  soon();
   // Apart from the rounds: a long take-over must not cost the leases that we hold.
   let renewing = false;
   const renewal = setInterval(() => {

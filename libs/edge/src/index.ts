@@ -1,1 +1,3 @@
-export {};
+export { EdgeError, startEdge, type Edge, type EdgeOptions, type Listen } from "./edge.ts";
+export type { EdgeCounted } from "./counted.ts";
+export { startIngress } from "./ingress.ts";

@@ -1,1 +1,3 @@
-export {};
+export { createLog, type Log, type LogOptions } from "./log.ts";
+export { createMetrics, type Metrics } from "./metrics.ts";
+export { readyAnswer, serveHealth, type Health, type HealthOptions, type Readiness } from "./health.ts";

@@ -1,0 +1,27 @@
+import { startApi } from "@carillon/api";
+import { run, startDialog, startStandalonePod, startTimer, startTransaction } from "@carillon/cluster";
+import { startIngress } from "@carillon/edge";
+
+run(async () => {
+  const pod = await startStandalonePod({ service: "standalone", roles: ["ingress", "transaction", "dialog", "timer", "api"], env: process.env });
+  const edge = await startIngress(pod);
+  await startTransaction(pod, edge.addresses);
+  await startDialog(pod);
+  await startTimer(pod);
+  const { host, port } = await startApi(pod);
+  const sip = edge.addresses.map((address) => `${address.transport}://${address.host}:${address.port}`);
+  pod.log.info({ http: `${host}:${port}`, sip }, "listening");
+  if (process.stdout.isTTY) {
+    const at = edge.addresses[0]?.port ?? 5060;
+    process.stderr.write(
+      [
+        "",
+        `  SIP listens on ${sip.join(", ")}`,
+        `  The API listens on http://${host}:${port}/api/v1/dialogs`,
+        `  Try a call (needs sipp; with CARILLON_RELAY=any):  sipp -sn uas -p 5080 -bg; sipp -sn uac -m 1 -rsa 127.0.0.1:${at} 127.0.0.1:5080`,
+        "",
+        "",
+      ].join("\n"),
+    );
+  }
+});
