@@ -1,0 +1,141 @@
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "./free-port.ts";
+import { findProgram, missing } from "./programs.ts";
+import { until } from "./until.ts";
+
+/** A NATS or Redis server for a test. */
+export interface Broker {
+  readonly url: string;
+  /** Where it runs: `docker` or `process`. */
+  readonly kind: "docker" | "process";
+  /** Ends it at once, as a crash would. */
+  kill(): Promise<void>;
+  /** Starts it again at the same address, after `kill`. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Kind {
+  readonly program: string;
+  readonly image: string;
+  readonly scheme: string;
+  readonly port: number;
+  readonly args: (port: number, folder: string) => readonly string[];
+}
+
+const REDIS: Kind = {
+  program: "redis-server",
+  image: "redis:7-bookworm",
+  scheme: "redis",
+  port: 6379,
+  args: (port, folder) => [
+    "--port",
+    String(port),
+    "--bind",
+    "127.0.0.1",
+    "--dir",
+    folder,
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--maxmemory-policy",
+    "noeviction",
+  ],
+};
+const NATS: Kind = { program: "nats-server", image: "nats:2", scheme: "nats", port: 4222, args: (port) => ["-a", "127.0.0.1", "-p", String(port)] };
+
+export const startRedis = (): Promise<Broker> => startBroker(REDIS);
+export const startNats = (): Promise<Broker> => startBroker(NATS);
+
+/**
+ * A Docker engine where one answers, else the program from the PATH, else Debian's package under `.cache/`. `CARILLON_BROKERS=docker` or `process` decides instead.
+ * Rejects with what to install where there is none of them.
+ */
+async function startBroker(kind: Kind): Promise<Broker> {
+  const forced = process.env["CARILLON_BROKERS"];
+  if (forced === "docker" || (forced === undefined && dockerHas(kind.image))) return inDocker(kind);
+  return asProcess(kind);
+}
+
+/** Whether a Docker engine answers and has the image, or can pull it. */
+function dockerHas(image: string): boolean {
+  if (spawnSync("docker", ["info"], { timeout: 10_000, stdio: "ignore" }).status !== 0) return false;
+  if (spawnSync("docker", ["image", "inspect", image], { timeout: 10_000, stdio: "ignore" }).status === 0) return true;
+  return spawnSync("docker", ["pull", "-q", image], { timeout: 120_000, stdio: "ignore" }).status === 0;
+}
+
+async function inDocker(kind: Kind): Promise<Broker> {
+  process.env["TESTCONTAINERS_RYUK_DISABLED"] = "true";
+  const { GenericContainer, Wait } = await import("testcontainers");
+  const port = await freePort();
+  const container = await new GenericContainer(kind.image)
+    .withExposedPorts({ container: kind.port, host: port })
+    .withWaitStrategy(Wait.forListeningPorts())
+    .withStartupTimeout(60_000)
+    .start();
+  return {
+    url: `${kind.scheme}://${container.getHost()}:${port}`,
+    kind: "docker",
+    kill: async () => {
+      spawnSync("docker", ["kill", container.getId()], { timeout: 30_000, stdio: "ignore" });
+    },
+    start: async () => {
+      spawnSync("docker", ["start", container.getId()], { timeout: 30_000, stdio: "ignore" });
+      await until(`${kind.program} in Docker`, () => answers(port), 30_000);
+    },
+    stop: async () => {
+      await container.stop();
+    },
+  };
+}
+
+async function asProcess(kind: Kind): Promise<Broker> {
+  const program = findProgram(kind.program);
+  if (program === undefined) throw new Error(missing(kind.program));
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), `carillon-${kind.program}-`));
+  let child: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    child = spawn(program.path, kind.args(port, folder), { stdio: "ignore", env: { ...process.env, ...program.env } });
+    await until(`${kind.program} to listen`, () => answers(port), 15_000);
+  };
+  const kill = async (signal: NodeJS.Signals): Promise<void> => {
+    const dying = child;
+    if (dying === undefined || dying.exitCode !== null || dying.signalCode !== null) return;
+    const gone = new Promise((resolve) => dying.once("exit", resolve));
+    dying.kill(signal);
+    await gone;
+  };
+  const endWithTest = (): void => void child?.kill("SIGKILL");
+  process.once("exit", endWithTest);
+  await start();
+  return {
+    url: `${kind.scheme}://127.0.0.1:${port}`,
+    kind: "process",
+    kill: () => kill("SIGKILL"),
+    start,
+    stop: async () => {
+      process.off("exit", endWithTest);
+      await kill("SIGKILL");
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
