@@ -76,7 +76,7 @@ export interface StandingCall {
 
 const branch = (): string => `z9hG4bK${randomBytes(8).toString("hex")}`;
 
-export function inviteOf(caller: Party, targetUri: string, callId: string): string {
+export function inviteOf(caller: Party, targetUri: string, callId: string, headers: readonly (readonly [string, string])[] = []): string {
   return writeRequest({
     method: "INVITE",
     requestUri: targetUri,
@@ -85,14 +85,15 @@ export function inviteOf(caller: Party, targetUri: string, callId: string): stri
     to: `<${targetUri}>`,
     callId,
     cseq: 1,
-    headers: [["Contact", `<${caller.uri}>`]],
+    headers: [["Contact", `<${caller.uri}>`], ...headers],
   });
 }
 
 /** INVITE, 180, 200, ACK. */
-export async function setUpCall(caller: Party, callee: Party, callId: string = randomBytes(8).toString("hex")): Promise<StandingCall> {
+export async function setUpCall(caller: Party, callee: Party, headers: readonly (readonly [string, string])[] = []): Promise<StandingCall> {
+  const callId = randomBytes(8).toString("hex");
   const ofCall = (message: Message): boolean => message.callId === callId;
-  caller.send(inviteOf(caller, callee.uri, callId));
+  caller.send(inviteOf(caller, callee.uri, callId, headers));
   const { message: invite } = await callee.receive("INVITE at the callee", (message) => ofCall(message) && message.method === "INVITE");
   const toTag = `callee-${callId}`;
   callee.send(writeResponse(invite, 180, { toTag, headers: [["Contact", `<${callee.uri}>`]] }));
@@ -102,7 +103,8 @@ export async function setUpCall(caller: Party, callee: Party, callId: string = r
     "200 at the caller",
     (message) => ofCall(message) && message.status === 200 && message.method === "INVITE",
   );
-  const routes = answer.recordRoutes.map(({ text }) => text);
+  // What other hops recorded is theirs to take out again: a party sends what reaches the proxy.
+  const routes = answer.recordRoutes.filter(({ uri }) => uri.includes(";did=")).map(({ text }) => text);
   const inDialog = (method: "ACK" | "BYE", by: "caller" | "callee", cseq: number): string => {
     const from = by === "caller" ? caller : callee;
     const to = by === "caller" ? callee : caller;

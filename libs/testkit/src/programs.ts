@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -43,24 +43,42 @@ function unpacked(name: string): Program | undefined {
   const root = cacheOf(name);
   const path = ["usr/bin", "usr/sbin"].map((folder) => join(root, folder, name)).find((one) => isExecutable(one));
   if (path === undefined) return undefined;
-  const lib = join(root, "usr/lib");
-  const folders = [lib, ...(existsSync(lib) ? readdirSync(lib).map((folder) => join(lib, folder)) : []), join(root, "lib")];
-  return { path, env: { LD_LIBRARY_PATH: folders.join(":") } };
+  // Packages that predate the merged /usr put their libraries in /lib/<architecture>.
+  const folders = ["usr/lib", "lib"].map((folder) => join(root, folder)).filter((folder) => existsSync(folder));
+  return { path, env: { LD_LIBRARY_PATH: folders.flatMap((folder) => [folder, ...foldersIn(folder)]).join(":") } };
 }
 
-/** The package and those of its libraries that the system does not have, downloaded and unpacked; false where that fails. */
+const foldersIn = (folder: string): readonly string[] =>
+  readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(folder, entry.name));
+
+/**
+ * The package and those of its libraries that the system does not have, downloaded and unpacked; false where that fails.
+ * apt works on lists and a cache of its own here: a fresh system has no lists, and only root may renew the system's.
+ */
 function download(name: string): boolean {
   const wanted = PACKAGES[name];
   if (wanted === undefined) return false;
   const root = cacheOf(name);
-  mkdirSync(root, { recursive: true });
+  // Appears under its name only when it is whole: two tests may want it at once, and a download may break off.
+  const fresh = `${root}.${process.pid}`;
+  rmSync(fresh, { recursive: true, force: true });
+  mkdirSync(join(fresh, "apt/lists/partial"), { recursive: true });
+  mkdirSync(join(fresh, "apt/cache/archives/partial"), { recursive: true });
   const script = [
-    `apt-get install --print-uris -qq --no-install-recommends ${wanted} 2>/dev/null | grep -o "[^/' ]*_[^/' ]*\\.deb" | sed 's/_.*//' | sort -u > packages`,
-    `[ -s packages ] || echo ${wanted} > packages`,
-    "apt-get download $(cat packages) >/dev/null 2>&1",
-    'for deb in *.deb; do dpkg -x "$deb" . || exit 1; done',
-    "rm -f *.deb",
+    'apt() { apt-get -o Dir::State::lists="$PWD/apt/lists" -o Dir::Cache="$PWD/apt/cache" -o Debug::NoLocking=true -o APT::Sandbox::User=root "$@"; }',
+    "apt update -qq",
+    `{ apt install --print-uris -qq --no-install-recommends ${wanted} || true; } | sed -n "s/^'[^']*' \\([^_]*\\)_.*\\.deb .*/\\1/p" > packages`,
+    `grep -qx ${wanted} packages || echo ${wanted} >> packages`,
+    "apt download -qq $(cat packages)",
+    'for deb in *.deb; do dpkg -x "$deb" .; done',
+    "rm -rf apt *.deb",
   ].join("\n");
   process.stderr.write(`carillon: downloading ${wanted} into .cache/ for the tests …\n`);
-  return spawnSync("sh", ["-ec", script], { cwd: root, timeout: 300_000 }).status === 0;
+  const { status, stderr } = spawnSync("sh", ["-ec", script], { cwd: fresh, timeout: 300_000, encoding: "utf8" });
+  if (status === 0 && !existsSync(root)) renameSync(fresh, root);
+  else rmSync(fresh, { recursive: true, force: true });
+  if (status !== 0) process.stderr.write(`carillon: no ${wanted}: ${stderr.trim().split("\n").at(-1) ?? ""}\n`);
+  return status === 0;
 }

@@ -16,6 +16,12 @@ export interface ServiceProcess {
   readonly gone: Promise<number | null>;
 }
 
+/** Ended with this process, however it ends. */
+const alive = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of alive) child.kill("SIGKILL");
+});
+
 const MOST_LINES = 2_000;
 const READY_WITHIN_MS = 30_000;
 
@@ -48,9 +54,8 @@ export async function startService(service: string, env: Readonly<Record<string,
       resolve(code);
     }),
   );
-  const endWithParent = (): void => void child.kill("SIGKILL");
-  process.once("exit", endWithParent);
-  gone.finally(() => process.off("exit", endWithParent)).catch(() => undefined);
+  alive.add(child);
+  gone.finally(() => alive.delete(child)).catch(() => undefined);
   const address = await until(
     `${service} to listen`,
     () => {
