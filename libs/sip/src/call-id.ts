@@ -1,3 +1,5 @@
+import { unfolded } from "./header-index.ts";
+
 /**
  * The Call-ID of a message without reading the rest: what an ingress needs to find the owner. Undefined where the headers hold none, or an empty one.
  * The same value as `Message.callId` for every message that can be read.
@@ -23,7 +25,7 @@ function callIdLine(text: string, at: number, end: number): string | undefined {
   const most = Math.min(end, at + 40);
   while (colon < most && text.charCodeAt(colon) !== 0x3a) colon++;
   if (colon === most) return undefined;
-  const name = text.slice(at, colon).trimEnd().toLowerCase();
+  const name = text.slice(at, colon).replace(/[ \t]+$/, "").toLowerCase();
   if (name !== "call-id" && name !== "i") return undefined;
   let last = end;
   // A folded value goes on in lines that begin with white space (RFC 3261 §7.3.1).
@@ -32,6 +34,5 @@ function callIdLine(text: string, at: number, end: number): string | undefined {
     if (next < 0) break;
     last = next;
   }
-  const value = text.slice(colon + 1, last);
-  return value.includes("\n") ? value.replace(/[ \t]*\r?\n[ \t]+/g, " ").trim() : value.trim();
+  return unfolded(text.slice(colon + 1, last));
 }

@@ -62,8 +62,10 @@ export function indexHeaders(text: string, at: number, lineEnd: string, maxHeade
   const nexts: number[] = [];
   const size = lineEnd.length;
   for (let start = at; ;) {
-    const end = text.indexOf(lineEnd, start);
-    if (end < 0) return failed("CARILLON_SIP_LINE_END");
+    const feed = text.indexOf("\n", start);
+    const end = feed + 1 - size;
+    // A bare line feed among CRLFs would be a line end to some readers and none to others.
+    if (feed < 0 || (size === 2 && text.charCodeAt(end) !== CR)) return failed("CARILLON_SIP_LINE_END");
     if (end === start) return { ok: true, value: { names, starts, values, nexts, bodyAt: end + size, lineEnd } };
     const first = text.charCodeAt(start);
     if (first === 0x20 || first === 0x09) {
@@ -76,12 +78,12 @@ export function indexHeaders(text: string, at: number, lineEnd: string, maxHeade
       while (code !== COLON && colon < end) code = text.charCodeAt(++colon);
       if (code !== COLON || colon === start) return failed("CARILLON_SIP_HEADER_LINE", text.slice(start, end));
       let nameEnd = colon;
-      while (nameEnd > start && text.charCodeAt(nameEnd - 1) <= 0x20) nameEnd--;
+      while (nameEnd > start && isBlank(text.charCodeAt(nameEnd - 1))) nameEnd--;
       const name = text.slice(start, nameEnd);
       if (nameEnd === start || !isToken(name)) return failed("CARILLON_SIP_HEADER_LINE", text.slice(start, end));
       if (names.length >= maxHeaders) return failed("CARILLON_SIP_TOO_MANY_HEADERS");
       let value = colon + 1;
-      while (value < end && text.charCodeAt(value) <= 0x20 && text.charCodeAt(value) !== CR) value++;
+      while (value < end && isBlank(text.charCodeAt(value))) value++;
       names.push(canonicalName(name));
       starts.push(start);
       values.push(value);
@@ -90,6 +92,8 @@ export function indexHeaders(text: string, at: number, lineEnd: string, maxHeade
     start = end + size;
   }
 }
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 function isToken(name: string): boolean {
   if (known.has(name)) return true;
@@ -100,8 +104,10 @@ function isToken(name: string): boolean {
   return true;
 }
 
+/** A header's value as one line, without blanks around it (RFC 3261 §7.3.1). */
+export const unfolded = (value: string): string => (value.includes("\n") ? value.replace(/[ \t]*\r?\n[ \t]+/g, " ").trim() : value.trim());
+
 /** The value of line `n`: folded lines joined by a space, trimmed. */
 export function valueOf(text: string, index: HeaderIndex, n: number): string {
-  const value = text.slice(index.values[n] ?? 0, (index.nexts[n] ?? 0) - index.lineEnd.length);
-  return value.includes("\n") ? value.replace(/[ \t]*\r?\n[ \t]+/g, " ").trim() : value.trim();
+  return unfolded(text.slice(index.values[n] ?? 0, (index.nexts[n] ?? 0) - index.lineEnd.length));
 }

@@ -25,31 +25,39 @@ interface Kind {
   readonly scheme: string;
   readonly port: number;
   readonly args: (port: number, folder: string) => readonly string[];
+  /** What the image is told instead of its own command; its own where absent. */
+  readonly command?: readonly string[] | undefined;
+  /** What its log says once it serves. The official image of NATS has no shell, so a wait for its port inside the container never ends. */
+  readonly serves: RegExp;
+  /** What a client says first, and how the answer of a server that serves begins. */
+  readonly hello: string;
+  readonly greeting: string;
 }
+
+/** A Redis that is killed and started again still has what it was told. */
+const DURABLE = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"];
 
 const REDIS: Kind = {
   program: "redis-server",
   image: "redis:7-bookworm",
   scheme: "redis",
   port: 6379,
-  args: (port, folder) => [
-    "--port",
-    String(port),
-    "--bind",
-    "127.0.0.1",
-    "--dir",
-    folder,
-    "--save",
-    "",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "everysec",
-    "--maxmemory-policy",
-    "noeviction",
-  ],
+  args: (port, folder) => ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, ...DURABLE],
+  command: ["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", ...DURABLE],
+  serves: /Ready to accept connections/,
+  hello: "PING\r\n",
+  greeting: "+PONG",
 };
-const NATS: Kind = { program: "nats-server", image: "nats:2", scheme: "nats", port: 4222, args: (port) => ["-a", "127.0.0.1", "-p", String(port)] };
+const NATS: Kind = {
+  program: "nats-server",
+  image: "nats:2",
+  scheme: "nats",
+  port: 4222,
+  args: (port) => ["-a", "127.0.0.1", "-p", String(port)],
+  serves: /Server is ready/,
+  hello: "",
+  greeting: "INFO ",
+};
 
 export const startRedis = (): Promise<Broker> => startBroker(REDIS);
 export const startNats = (): Promise<Broker> => startBroker(NATS);
@@ -75,25 +83,35 @@ async function inDocker(kind: Kind): Promise<Broker> {
   process.env["TESTCONTAINERS_RYUK_DISABLED"] = "true";
   const { GenericContainer, Wait } = await import("testcontainers");
   const port = await freePort();
-  const container = await new GenericContainer(kind.image)
+  const described = new GenericContainer(kind.image)
     .withExposedPorts({ container: kind.port, host: port })
-    .withWaitStrategy(Wait.forListeningPorts())
-    .withStartupTimeout(60_000)
-    .start();
+    .withWaitStrategy(Wait.forLogMessage(kind.serves))
+    .withStartupTimeout(60_000);
+  const container = await (kind.command === undefined ? described : described.withCommand([...kind.command])).start();
+  const host = container.getHost();
+  const id = container.getId();
+  // Testcontainers' own reaper is off: it is one more image to pull.
+  const endWithTest = (): void => void spawnSync("docker", ["rm", "-f", "-v", id], { timeout: 30_000, stdio: "ignore" });
+  process.once("exit", endWithTest);
+  await until(`${kind.image} to serve`, () => serves(kind, host, port), 30_000);
   return {
-    url: `${kind.scheme}://${container.getHost()}:${port}`,
+    url: `${kind.scheme}://${host}:${port}`,
     kind: "docker",
-    kill: async () => {
-      spawnSync("docker", ["kill", container.getId()], { timeout: 30_000, stdio: "ignore" });
-    },
+    kill: async () => docker("kill", id, /is not running/),
     start: async () => {
-      spawnSync("docker", ["start", container.getId()], { timeout: 30_000, stdio: "ignore" });
-      await until(`${kind.program} in Docker`, () => answers(port), 30_000);
+      docker("start", id);
+      await until(`${kind.image} to serve`, () => serves(kind, host, port), 30_000);
     },
     stop: async () => {
+      process.off("exit", endWithTest);
       await container.stop();
     },
   };
+}
+
+function docker(command: string, id: string, fine?: RegExp): void {
+  const { status, stderr } = spawnSync("docker", [command, id], { timeout: 30_000, encoding: "utf8" });
+  if (status !== 0 && fine?.test(stderr) !== true) throw new Error(`docker ${command}: ${stderr.trim()}`);
 }
 
 async function asProcess(kind: Kind): Promise<Broker> {
@@ -104,7 +122,7 @@ async function asProcess(kind: Kind): Promise<Broker> {
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
     child = spawn(program.path, kind.args(port, folder), { stdio: "ignore", env: { ...process.env, ...program.env } });
-    await until(`${kind.program} to listen`, () => answers(port), 15_000);
+    await until(`${kind.program} to serve`, () => serves(kind, "127.0.0.1", port), 15_000);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {
     const dying = child;
@@ -129,13 +147,22 @@ async function asProcess(kind: Kind): Promise<Broker> {
   };
 }
 
-function answers(port: number): Promise<boolean> {
+/** Asks the server itself: a connection alone may be with Docker's proxy, before the server listens or while Redis still loads. */
+function serves(kind: Kind, host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1" });
-    socket.once("connect", () => {
+    const socket = connect({ port, host });
+    let heard = "";
+    const end = (answer: boolean): void => {
       socket.destroy();
-      resolve(true);
+      resolve(answer);
+    };
+    socket.setTimeout(1_000, () => end(false));
+    socket.once("error", () => end(false));
+    socket.once("close", () => end(false));
+    socket.once("connect", () => void socket.write(kind.hello));
+    socket.on("data", (bytes) => {
+      heard += bytes.toString("latin1");
+      if (heard.length >= kind.greeting.length) end(heard.startsWith(kind.greeting));
     });
-    socket.once("error", () => resolve(false));
   });
 }

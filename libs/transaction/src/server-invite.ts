@@ -4,7 +4,7 @@
 // -------------+--------------+----------+----------------+-------------------+------------------+----------------------
 // proceeding   | send last    | send     | send, accepted | send, completed   | -                | -
 // accepted     | -            | -        | send           | -                 | deliver          | L: terminated
-// completed    | send last    | -        | -              | -                 | confirmed        | G: send last; H: fail
+// completed    | send last    | -        | -              | -                 | confirmed        | G: send last; H: fail, terminated
 // confirmed    | -            | -        | -              | -                 | -                | I: terminated
 //
 // "-" absorbs. Timers are deadlines in the state: what is stored is enough to go on elsewhere.
