@@ -13,12 +13,12 @@ import {
 import { isReliable, writeFlow, type Flow } from "@carillon/wire/flow";
 import { bestOf } from "./best-response.ts";
 import { isOver, NO_MARK, type Call, type DialogPath, type InviteBranch, type InviteContext } from "./call.ts";
-import { mapped, NO_CSEQ } from "./cseq-map.ts";
+import { NO_CSEQ } from "./cseq-map.ts";
 import { digest } from "./digest.ts";
 import type { Effects } from "./effects.ts";
 import { branchFor, departureOf, forwardedRequest, forwardedResponse, isLooped, loopMark } from "./forward.ts";
 import { responseHop } from "./next-hop.ts";
-import { pathOf } from "./path.ts";
+import { passPath, pathOf } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { saveInvite, savePath, dropInvite, dropPath } from "./record.ts";
 import { refusal } from "./refusal.ts";
@@ -91,7 +91,7 @@ function relayInvite(call: Call, context: InviteContext, groups: readonly (reado
   if (group === undefined) return answer(call, context, 480, [], nowMs, fx);
   const sending: InviteBranch[] = [];
   for (const target of group.length === 0 ? [undefined] : group) {
-    const branch = newBranch(call, context, request, target, nowMs, policy);
+    const branch = newBranch(call, context, request, target, nowMs, policy, fx);
     if (branch === undefined) continue;
     context.branches.push(branch);
     sending.push(branch);
@@ -108,7 +108,15 @@ function relayInvite(call: Call, context: InviteContext, groups: readonly (reado
   saveInvite(context, fx, true);
 }
 
-function newBranch(call: Call, context: InviteContext, request: Message, target: string | undefined, nowMs: number, policy: Policy): InviteBranch | undefined {
+function newBranch(
+  call: Call,
+  context: InviteContext,
+  request: Message,
+  target: string | undefined,
+  nowMs: number,
+  policy: Policy,
+  fx: Effects,
+): InviteBranch | undefined {
   const departure = departureOf(request, target, policy.identity, context.flow.ingress);
   if (departure === undefined) return undefined;
   const id = branchFor(context.key, `${departure.requestUri}|${context.branches.length}`, "INVITE", loopMark(request, policy.seed), policy.seed);
@@ -119,7 +127,7 @@ function newBranch(call: Call, context: InviteContext, request: Message, target:
     departure,
     branch: id,
     recordRoute: context.dialogId === "" ? undefined : context.dialogId,
-    cseq: found === undefined ? undefined : mapped(found.from === "caller" ? found.path.toCallee : found.path.toCaller, request.cseq.number),
+    cseq: found === undefined ? undefined : passPath(call, found.path, found.from, request.cseq.number, fx),
     rack: undefined,
   });
   return {

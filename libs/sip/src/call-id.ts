@@ -25,7 +25,10 @@ function callIdLine(text: string, at: number, end: number): string | undefined {
   const most = Math.min(end, at + 40);
   while (colon < most && text.charCodeAt(colon) !== 0x3a) colon++;
   if (colon === most) return undefined;
-  const name = text.slice(at, colon).replace(/[ \t]+$/, "").toLowerCase();
+  const name = text
+    .slice(at, colon)
+    .replace(/[ \t]+$/, "")
+    .toLowerCase();
   if (name !== "call-id" && name !== "i") return undefined;
   let last = end;
   // A folded value goes on in lines that begin with white space (RFC 3261 §7.3.1).

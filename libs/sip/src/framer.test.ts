@@ -21,12 +21,9 @@ test("any way of cutting the stream gives the same messages", () => {
 });
 
 test("a double CRLF between messages is a ping, a single one is nothing", () => {
-  expect(framesOf([`\r\n\r\n${message("x")}\r\n${message("y")}`, "\r\n", "\r\n"]).map((frame) => (frame.kind === "message" ? frame.text.slice(-1) : frame.kind))).toEqual([
-    "ping",
-    "x",
-    "y",
-    "ping",
-  ]);
+  expect(
+    framesOf([`\r\n\r\n${message("x")}\r\n${message("y")}`, "\r\n", "\r\n"]).map((frame) => (frame.kind === "message" ? frame.text.slice(-1) : frame.kind)),
+  ).toEqual(["ping", "x", "y", "ping"]);
 });
 
 test.each([

@@ -17,11 +17,40 @@ function generator(seed: number): () => number {
 }
 
 const SEEDS = [
-  "INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP x\r\nRoute: <sip:r1;lr>,<sip:r2>\r\nRecord-Route: <sip:p;lr;did=1.2>\r\nFrom: \"A, \\\"B\" <sip:a@b>;tag=1\r\nTo: <sip:b@c>\r\nCall-ID: x@y\r\nCSeq: 1 INVITE\r\nContact: <sip:a@1.2.3.4;transport=tcp>;q=0.5\r\nMax-Forwards: 70\r\nReplaces: a;to-tag=b;from-tag=c\r\nSubject: one\r\n two\r\nContent-Length: 3\r\n\r\nv=0",
+  'INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP x\r\nRoute: <sip:r1;lr>,<sip:r2>\r\nRecord-Route: <sip:p;lr;did=1.2>\r\nFrom: "A, \\"B" <sip:a@b>;tag=1\r\nTo: <sip:b@c>\r\nCall-ID: x@y\r\nCSeq: 1 INVITE\r\nContact: <sip:a@1.2.3.4;transport=tcp>;q=0.5\r\nMax-Forwards: 70\r\nReplaces: a;to-tag=b;from-tag=c\r\nSubject: one\r\n two\r\nContent-Length: 3\r\n\r\nv=0',
   "SIP/2.0 200 OK\r\nv: SIP/2.0/UDP a;branch=z9hG4bK2;received=1.1.1.1\r\nv: SIP/2.0/UDP b\r\nf: <sip:a@b>;tag=1\r\nt: sip:b@c;tag=2\r\ni: x\r\nCSeq: 2 BYE\r\nl: 0\r\n\r\n",
   "PRACK sip:a SIP/2.0\nVia: SIP/2.0/UDP a\nFrom: a:b\nTo: c:d\nCall-ID: 1\nCSeq: 3 PRACK\nRAck: 1 2 INVITE\n\n",
 ];
-const PIECES = ["\r\n", "\n", "\r", ":", ";", ",", "<", ">", '"', "\\", " ", "\t", "\0", "\u00ff", "%", "@", "[", "]", "=", "SIP/2.0", "Via: ", "999999999999", "tag=", "<".repeat(2_000), '"'.repeat(999), ";a=".repeat(1_000), ",".repeat(3_000), "\r\n ".repeat(800)];
+const PIECES = [
+  "\r\n",
+  "\n",
+  "\r",
+  ":",
+  ";",
+  ",",
+  "<",
+  ">",
+  '"',
+  "\\",
+  " ",
+  "\t",
+  "\0",
+  "\u00ff",
+  "%",
+  "@",
+  "[",
+  "]",
+  "=",
+  "SIP/2.0",
+  "Via: ",
+  "999999999999",
+  "tag=",
+  "<".repeat(2_000),
+  '"'.repeat(999),
+  ";a=".repeat(1_000),
+  ",".repeat(3_000),
+  "\r\n ".repeat(800),
+];
 
 function mutated(random: () => number): string {
   const pick = <T>(all: readonly T[]): T => all[Math.floor(random() * all.length)]!;
@@ -40,11 +69,28 @@ function mutated(random: () => number): string {
 
 function useAll(message: Message): void {
   void [message.topVia, message.vias, message.from, message.to, message.fromTag, message.toTag, message.contacts, message.routes, message.recordRoutes];
-  void [message.maxForwards, message.expires, message.require, message.proxyRequire, message.supported, message.rack, message.replaces, message.referTo, message.body];
+  void [
+    message.maxForwards,
+    message.expires,
+    message.require,
+    message.proxyRequire,
+    message.supported,
+    message.rack,
+    message.replaces,
+    message.referTo,
+    message.body,
+  ];
   void message.fault();
   const uri = readUri(message.requestUri);
   if (uri.ok) sameUri(uri.value, uri.value);
-  edit(message).requestUri("sip:x").prepend("Via", "SIP/2.0/UDP x").replaceFirst("Via", "SIP/2.0/UDP y").dropFirst("Route", 2).replace("Max-Forwards", "1").drop("Subject").toString();
+  edit(message)
+    .requestUri("sip:x")
+    .prepend("Via", "SIP/2.0/UDP x")
+    .replaceFirst("Via", "SIP/2.0/UDP y")
+    .dropFirst("Route", 2)
+    .replace("Max-Forwards", "1")
+    .drop("Subject")
+    .toString();
   if (message.isRequest) writeResponse(message, 400, { toTag: "t" });
 }
 

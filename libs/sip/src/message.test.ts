@@ -46,7 +46,12 @@ describe("reading", () => {
       ["TCP", "2001:db8::9:1", 5070, "z9hG4bKb", "10.0.0.1", 4000],
       ["UDP", "third.example.com", undefined, "", undefined, undefined],
     ]);
-    expect([message.from.display, message.from.uri, message.fromTag, message.toTag]).toEqual(['Alice, "A" <x>', "sip:alice@atlanta.example.com;x=1", "1928301774", ""]);
+    expect([message.from.display, message.from.uri, message.fromTag, message.toTag]).toEqual([
+      'Alice, "A" <x>',
+      "sip:alice@atlanta.example.com;x=1",
+      "1928301774",
+      "",
+    ]);
     expect(message.header("Subject")).toBe("lunch or dinner, tonight");
     expect(message.routes.map(({ uri }) => uri)).toEqual(["sip:one.example.com;lr", "sip:two.example.com;lr", "sip:three.example.com"]);
     // RFC 3261 §20.10: without angle brackets the parameters are the header's.
@@ -128,7 +133,10 @@ describe("editing", () => {
     expect(read(edit(message).dropFirst("Route", 1).toString()).routes.map(({ uri }) => uri)).toEqual(["sip:two.example.com;lr", "sip:three.example.com"]);
     expect(read(edit(message).dropFirst("Route", 2).toString()).headers("Route")).toEqual(["<sip:three.example.com>"]);
     expect(read(edit(message).dropFirst("Route", 3).toString()).headers("Route")).toEqual([]);
-    expect(read(edit(message).dropValue("Route", 2).replaceValue("Route", 0, "<sip:x>").toString()).routes.map(({ uri }) => uri)).toEqual(["sip:x", "sip:two.example.com;lr"]);
+    expect(read(edit(message).dropValue("Route", 2).replaceValue("Route", 0, "<sip:x>").toString()).routes.map(({ uri }) => uri)).toEqual([
+      "sip:x",
+      "sip:two.example.com;lr",
+    ]);
   });
   test("replaces a body and its length", () => {
     const changed = read(edit(message).body("hello", "text/plain").toString());
@@ -136,14 +144,21 @@ describe("editing", () => {
   });
   test("ACK and CANCEL follow their INVITE", () => {
     const ack = read(writeAck(message, read(writeResponse(message, 486, { toTag: "t9" }))));
-    expect([ack.method, ack.vias.length, ack.topVia.branch, ack.toTag, ack.cseq.number, ack.routes.length]).toEqual(["ACK", 1, "z9hG4bK776asdhds", "t9", 314_159, 3]);
+    expect([ack.method, ack.vias.length, ack.topVia.branch, ack.toTag, ack.cseq.number, ack.routes.length]).toEqual([
+      "ACK",
+      1,
+      "z9hG4bK776asdhds",
+      "t9",
+      314_159,
+      3,
+    ]);
     const cancel = read(writeCancel(message));
     expect([cancel.method, cancel.toTag, cancel.cseq]).toEqual(["CANCEL", "", { number: 314_159, method: "CANCEL" }]);
   });
 });
 
 const name = fc.constantFrom("Via", "v", "X-Any", "Contact", "Route", "Subject", "i2");
-const value = fc.string({ unit: fc.constantFrom(..."abc,;<>\"\\ =:@[]%\u00e9\u00ff1".split("")), maxLength: 40 });
+const value = fc.string({ unit: fc.constantFrom(...'abc,;<>"\\ =:@[]%\u00e9\u00ff1'.split("")), maxLength: 40 });
 
 test("reading and writing without a change gives the same bytes", () => {
   fc.assert(
@@ -152,7 +167,12 @@ test("reading and writing without a change gives the same bytes", () => {
       const text = `${INVITE.slice(0, INVITE.indexOf("l: 4"))}${extra}Content-Length: ${body.length}\r\n\r\n${body}`;
       const found = readMessage(text);
       expect(found.ok && edit(found.value).toString()).toBe(text);
-      if (found.ok) expect(edit(read(edit(found.value).prepend("Via", "SIP/2.0/UDP x").toString())).dropFirst("Via").toString()).toBe(text);
+      if (found.ok)
+        expect(
+          edit(read(edit(found.value).prepend("Via", "SIP/2.0/UDP x").toString()))
+            .dropFirst("Via")
+            .toString(),
+        ).toBe(text);
     }),
   );
 });

@@ -20,7 +20,12 @@ function tableOf(file: string): ReadonlyMap<string, ReadonlyMap<string, string>>
   const lines = readFileSync(new URL(file, import.meta.url), "utf8")
     .split("\n")
     .filter((line) => line.startsWith("//") && line.includes("|"))
-    .map((line) => line.slice(2).split("|").map((cell) => cell.trim()));
+    .map((line) =>
+      line
+        .slice(2)
+        .split("|")
+        .map((cell) => cell.trim()),
+    );
   const [head = [], ...rows] = lines;
   return new Map(rows.map(([state = "", ...cells]) => [state, new Map(cells.map((cell, at) => [head[at + 1] ?? "", cell]))]));
 }
@@ -34,7 +39,10 @@ interface Played {
 function clauses(cell: string): readonly { readonly timer: string; readonly actions: readonly string[]; readonly state: string | undefined }[] {
   return cell.split(";").map((clause) => {
     const [before, after] = clause.split(":").map((part) => part.trim());
-    const words = (after ?? before ?? "").replace(/\(.*?\)/g, "").split(",").map((word) => word.trim());
+    const words = (after ?? before ?? "")
+      .replace(/\(.*?\)/g, "")
+      .split(",")
+      .map((word) => word.trim());
     const actions = words.filter((word) => ["send", "send last", "deliver", "ack", "fail"].includes(word)).map((word) => word.replace(" last", ""));
     const state = words.find((word) => ["proceeding", "accepted", "completed", "confirmed", "terminated"].includes(word));
     return { timer: after === undefined ? "" : (before ?? ""), actions, state };
@@ -51,8 +59,24 @@ function check(file: string, state: string, event: string, play: (timer: string)
   }
 }
 
-const ran = (step: { next: { state: string }; actions: readonly { kind: string }[] }): Played => ({ state: step.next.state, actions: step.actions.map(({ kind }) => kind) });
-const WAIT: Readonly<Record<string, number>> = { A: 500, B: 32_000, D: 32_000, E: 500, F: 32_000, G: 500, H: 32_000, I: 5_000, J: 32_000, K: 5_000, L: 32_000, M: 32_000 };
+const ran = (step: { next: { state: string }; actions: readonly { kind: string }[] }): Played => ({
+  state: step.next.state,
+  actions: step.actions.map(({ kind }) => kind),
+});
+const WAIT: Readonly<Record<string, number>> = {
+  A: 500,
+  B: 32_000,
+  D: 32_000,
+  E: 500,
+  F: 32_000,
+  G: 500,
+  H: 32_000,
+  I: 5_000,
+  J: 32_000,
+  K: 5_000,
+  L: 32_000,
+  M: 32_000,
+};
 const after = (timer: string): number => WAIT[timer] ?? 0;
 
 describe("INVITE server transaction plays its table", () => {
@@ -112,7 +136,8 @@ describe("non-INVITE server transaction plays its table", () => {
   };
   for (const [state, cells] of tableOf("./server-non-invite.ts")) {
     for (const event of cells.keys()) {
-      test(`${state} × ${event}`, () => check("./server-non-invite.ts", state, event, (timer) => ran(stepServerNonInvite(at(state), events[event]!, after(timer)))));
+      test(`${state} × ${event}`, () =>
+        check("./server-non-invite.ts", state, event, (timer) => ran(stepServerNonInvite(at(state), events[event]!, after(timer)))));
     }
   }
 });
@@ -131,13 +156,18 @@ describe("non-INVITE client transaction plays its table", () => {
   };
   for (const [state, cells] of tableOf("./client-non-invite.ts")) {
     for (const event of cells.keys()) {
-      test(`${state} × ${event}`, () => check("./client-non-invite.ts", state, event, (timer) => ran(stepClientNonInvite(at(state), events[event]!, after(timer)))));
+      test(`${state} × ${event}`, () =>
+        check("./client-non-invite.ts", state, event, (timer) => ran(stepClientNonInvite(at(state), events[event]!, after(timer)))));
     }
   }
 });
 
 /** Instants at which a transaction sends again by itself, up to its end. */
-function repeats<T>(start: T, due: (state: T) => number, step: (state: T, nowMs: number) => { next: T; actions: readonly { kind: string }[] }): readonly number[] {
+function repeats<T>(
+  start: T,
+  due: (state: T) => number,
+  step: (state: T, nowMs: number) => { next: T; actions: readonly { kind: string }[] },
+): readonly number[] {
   const sent: number[] = [];
   let state = start;
   for (let nowMs = due(state); nowMs !== Infinity; nowMs = due(state)) {
