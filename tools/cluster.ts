@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { SERVICES, startCluster, startNats, startRedis, type Broker, type Service } from "@carillon/testkit";
+import { SERVICES, startCluster, startNats, startRedis, type Broker, type Cluster, type Service } from "@carillon/testkit";
 
 const { values } = parseArgs({ options: { scale: { type: "string", default: "" } } });
 
@@ -21,16 +21,29 @@ function readScale(text: string): Partial<Record<Service, number>> {
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 const scale = readScale(values.scale);
 const brokers: Broker[] = [];
-const broker = async (variable: string, start: () => Promise<Broker>): Promise<string> => {
+const broker = async (variable: string, start: typeof startNats): Promise<string> => {
   const given = process.env[variable];
   if (given !== undefined && given !== "") return given;
-  const started = await start();
+  const started = await start({ ownGroup: true });
   brokers.push(started);
   return started.url;
 };
 const stopBrokers = async (): Promise<void> => {
   await Promise.all(brokers.map((one) => one.stop()));
 };
+
+let cluster: Cluster | undefined;
+let stopping = false;
+const stop = async (): Promise<void> => {
+  if (stopping) return;
+  stopping = true;
+  // Before the cluster is up nothing has calls: what was started ends with this process.
+  if (cluster === undefined) process.exit(130);
+  await cluster.stop();
+  await stopBrokers();
+  process.exit(0);
+};
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stop());
 
 const given = Object.fromEntries(Object.entries(process.env).filter(([name, value]) => name.startsWith("CARILLON_") && value !== undefined)) as Record<
   string,
@@ -42,7 +55,7 @@ const advertise = settings["CARILLON_SIP_ADVERTISE"] ?? "127.0.0.1";
 try {
   const nats = await broker("CARILLON_NATS_URL", startNats);
   const redis = await broker("CARILLON_REDIS_URL", startRedis);
-  const cluster = await startCluster({
+  cluster = await startCluster({
     env: { ...settings, CARILLON_NATS_URL: nats, CARILLON_REDIS_URL: redis, CARILLON_SIP_LISTEN: listen, CARILLON_SIP_ADVERTISE: advertise },
     scale,
     // Several api processes cannot share a port as the ingress ones do: the first gets the known one.
@@ -65,15 +78,6 @@ try {
   const port = /udp:\/\/[^,]*:(\d+)/.exec(listen)?.[1] ?? "5060";
   say(`  Try a call (needs sipp, and CARILLON_RELAY=any):  sipp -sn uas -p 5080 -bg; sipp -sn uac -m 1 -rsa 127.0.0.1:${port} 127.0.0.1:5080`);
   say("");
-  let stopping = false;
-  const stop = async (): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
-    await cluster.stop();
-    await stopBrokers();
-    process.exit(0);
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => void stop());
 } catch (error) {
   say(`carillon: ${error instanceof Error ? error.message : String(error)}`);
   await stopBrokers();

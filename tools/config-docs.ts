@@ -20,9 +20,10 @@ function exampleYaml(): string {
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
 
+const row = ({ path, env, fallback, description }: Setting): string =>
+  `| \`${path}\` | \`${env}\` | ${fallback === undefined ? "none" : `\`${fallback === "" ? '""' : fallback}\``} | ${cell(description)} |`;
+
 function reference(): string {
-  const row = ({ path, env, fallback, description }: Setting): string =>
-    `| \`${path}\` | \`${env}\` | ${fallback === undefined ? "none" : `\`${fallback === "" ? '""' : fallback}\``} | ${cell(description)} |`;
   return [
     "# Configuration",
     "",

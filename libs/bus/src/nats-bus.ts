@@ -1,5 +1,5 @@
 import { channel } from "node:diagnostics_channel";
-import { connect, headers, type Msg, type NatsConnection, type Subscription as NatsSubscription } from "@nats-io/transport-node";
+import { connect, errors, headers, type Msg, type NatsConnection, type Subscription as NatsSubscription } from "@nats-io/transport-node";
 import type { Bus, BusStatus, Delivery, PublishOptions, SubscribeOptions, Subscription } from "./bus.ts";
 import { BusError } from "./errors.ts";
 
@@ -229,7 +229,7 @@ class NatsBus implements Bus {
 }
 
 const isNoResponders = (error: unknown): boolean =>
-  error instanceof Error && (error.name === "NoRespondersError" || (error.cause instanceof Error && error.cause.name === "NoRespondersError"));
+  error instanceof errors.NoRespondersError || (error instanceof errors.RequestError && error.isNoResponders());
 
 async function limited(promise: Promise<unknown>, limitMs: number, what: string): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;

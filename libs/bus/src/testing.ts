@@ -1,1 +1,1 @@
-export {};
+export { busContract } from "./bus.contract.ts";

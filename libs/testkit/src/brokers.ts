@@ -59,17 +59,22 @@ const NATS: Kind = {
   greeting: "INFO ",
 };
 
-export const startRedis = (): Promise<Broker> => startBroker(REDIS);
-export const startNats = (): Promise<Broker> => startBroker(NATS);
+export interface BrokerOptions {
+  /** Keeps the terminal's Ctrl-C from it: whoever starts it stops it, after those that need it have gone. */
+  readonly ownGroup?: boolean | undefined;
+}
+
+export const startRedis = (options: BrokerOptions = {}): Promise<Broker> => startBroker(REDIS, options);
+export const startNats = (options: BrokerOptions = {}): Promise<Broker> => startBroker(NATS, options);
 
 /**
  * A Docker engine where one answers, else the program from the PATH, else Debian's package under `.cache/`. `CARILLON_BROKERS=docker` or `process` decides instead.
  * Rejects with what to install where there is none of them.
  */
-async function startBroker(kind: Kind): Promise<Broker> {
+async function startBroker(kind: Kind, options: BrokerOptions): Promise<Broker> {
   const forced = process.env["CARILLON_BROKERS"];
   if (forced === "docker" || (forced === undefined && dockerHas(kind.image))) return inDocker(kind);
-  return asProcess(kind);
+  return asProcess(kind, options);
 }
 
 /** Whether a Docker engine answers and has the image, or can pull it. */
@@ -114,14 +119,14 @@ function docker(command: string, id: string, fine?: RegExp): void {
   if (status !== 0 && fine?.test(stderr) !== true) throw new Error(`docker ${command}: ${stderr.trim()}`);
 }
 
-async function asProcess(kind: Kind): Promise<Broker> {
+async function asProcess(kind: Kind, { ownGroup }: BrokerOptions): Promise<Broker> {
   const program = findProgram(kind.program);
   if (program === undefined) throw new Error(missing(kind.program));
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), `carillon-${kind.program}-`));
   let child: ChildProcess | undefined;
   const start = async (): Promise<void> => {
-    child = spawn(program.path, kind.args(port, folder), { stdio: "ignore", env: { ...process.env, ...program.env } });
+    child = spawn(program.path, kind.args(port, folder), { stdio: "ignore", detached: ownGroup === true, env: { ...process.env, ...program.env } });
     await until(`${kind.program} to serve`, () => serves(kind, "127.0.0.1", port), 15_000);
   };
   const kill = async (signal: NodeJS.Signals): Promise<void> => {

@@ -46,21 +46,19 @@ export function startSipp(options: SippOptions): SippRun {
   if (program === undefined) throw new Error(missing("sipp"));
   const folder = mkdtempSync(join(tmpdir(), "carillon-sipp-"));
   const { scenario, port, remote, calls, ratePerSecond, transport, keys, timeoutSeconds, pauseMs } = options;
+  const fixed = `-i 127.0.0.1 -p ${port} -m ${calls} -l 4000 -t ${transport === "tcp" ? "t1" : "u1"} -buff_size 4000000 -nostdin`;
+  const limits = `-timeout ${timeoutSeconds} -timeout_error -recv_timeout 60000`;
+  const files = [
+    "-sf",
+    join(ROOT, "integration-tests/scenarios", `${scenario}.xml`),
+    "-stf",
+    join(folder, "stat.csv"),
+    "-error_file",
+    join(folder, "errors.log"),
+  ];
   const args = [
-    ...["-sf", join(ROOT, "integration-tests/scenarios", `${scenario}.xml`), "-i", "127.0.0.1", "-p", String(port), "-m", String(calls)],
-    ...[
-      "-t",
-      transport === "tcp" ? "t1" : "u1",
-      "-timeout",
-      String(timeoutSeconds),
-      "-timeout_error",
-      "-recv_timeout",
-      "60000",
-      "-nostdin",
-      "-buff_size",
-      "4000000",
-    ],
-    ...["-trace_stat", "-fd", "3600", "-stf", join(folder, "stat.csv"), "-trace_err", "-error_file", join(folder, "errors.log"), "-l", "4000"],
+    ...`${fixed} ${limits} -trace_stat -fd 3600 -trace_err`.split(" "),
+    ...files,
     ...(ratePerSecond === undefined ? [] : ["-r", String(ratePerSecond)]),
     ...(pauseMs === undefined ? [] : ["-d", String(pauseMs)]),
     ...Object.entries(keys ?? {}).flatMap(([name, value]) => ["-key", name, value]),
