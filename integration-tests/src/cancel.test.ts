@@ -2,12 +2,9 @@ import { edit, readMessage, writeAck, writeCancel, writeResponse, type Message }
 import { inviteOf, openParty, type Party } from "@carillon/testkit";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { startPair, startStandalone, type System } from "./system.ts";
+import { SYSTEMS, type System } from "./system.ts";
 
-describe.each([
-  ["standalone", startStandalone],
-  ["a cluster with two of each service", startPair],
-] as const)("%s", (_name, start) => {
+describe.each(SYSTEMS)("%s", (_name, start) => {
   let system: System;
   let caller: Party;
   let callee: Party;

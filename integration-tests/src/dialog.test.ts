@@ -2,7 +2,7 @@ import type { DialogView } from "@carillon/dialog";
 import type { Message } from "@carillon/sip";
 import { openParty, setUpCall, until, type Party, type StandingCall } from "@carillon/testkit";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { startPair, startStandalone, type System } from "./system.ts";
+import { startPair, SYSTEMS, WITHOUT_BROKERS, type System } from "./system.ts";
 
 async function dialogOf(system: System, callId: string): Promise<DialogView | undefined> {
   const answer = await fetch(`${system.api}/api/v1/dialogs?callId=${callId}`);
@@ -32,11 +32,6 @@ async function openCall(system: System, headers: readonly (readonly [string, str
   const [caller, callee] = await Promise.all([openParty({ proxyPort: system.sipPort }), openParty({ proxyPort: system.sipPort })]);
   return setUpCall(caller, callee, headers);
 }
-
-const SYSTEMS = [
-  ["standalone", startStandalone],
-  ["a cluster with two of each service", startPair],
-] as const;
 
 describe.each(SYSTEMS)("%s, pings every 5 s", (_name, start) => {
   let system: System;
@@ -140,7 +135,7 @@ describe.each(SYSTEMS)("%s, lifetime 10 s", (_name, start) => {
   });
 });
 
-describe("a cluster whose processes die", () => {
+describe.skipIf(WITHOUT_BROKERS)("a cluster whose processes die", () => {
   let system: System;
   beforeAll(async () => {
     system = await startPair({ CARILLON_DIALOG_TIMEOUT: "25", CARILLON_PING_INTERVAL: "5" });

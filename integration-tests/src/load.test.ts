@@ -1,7 +1,7 @@
 import { createSocket } from "node:dgram";
-import { freePort, startSipp, until } from "@carillon/testkit";
+import { freePort, lacking, startSipp, until } from "@carillon/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { counted, startPair, startStandalone, type System } from "./system.ts";
+import { counted, SYSTEMS, type System } from "./system.ts";
 
 const CALLS = 1_000;
 const RATE = 100;
@@ -49,10 +49,7 @@ async function disturb(port: number): Promise<void> {
   socket.close();
 }
 
-describe.each([
-  ["standalone", startStandalone],
-  ["a cluster with two of each service", startPair],
-])("%s", (_name, start) => {
+describe.skipIf(lacking("sipp")).each(SYSTEMS)("%s", (_name, start) => {
   let system: System;
   beforeAll(async () => {
     system = await start({ CARILLON_MAX_MESSAGE_BYTES: "8192" });

@@ -1,4 +1,4 @@
-import { freePort, ready, startCluster, startNats, startRedis, startService, type Broker, type Cluster, type ServiceProcess } from "@carillon/testkit";
+import { freePort, lacking, ready, startCluster, startNats, startRedis, startService, type Broker, type Cluster, type ServiceProcess } from "@carillon/testkit";
 
 /** A Carillon under test, whichever way it is deployed. */
 export interface System {
@@ -76,3 +76,11 @@ export async function counted(system: System, metric: string, label: string): Pr
   }
   return sums;
 }
+
+/** Outside CI, tests of a cluster are skipped (and named) where there is no broker to be had. */
+export const WITHOUT_BROKERS: boolean = lacking("redis-server", "nats-server");
+
+export const SYSTEMS: readonly (readonly [name: string, start: (env?: Environment) => Promise<System>])[] = [
+  ["standalone", startStandalone],
+  ...(WITHOUT_BROKERS ? [] : [["a cluster with two of each service", startPair] as const]),
+];

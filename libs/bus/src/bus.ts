@@ -43,7 +43,7 @@ export interface Bus {
   /** `subject` may hold NATS wildcards (`*`, `>`). */
   subscribe(subject: string, deliver: (delivery: Delivery) => void, options?: SubscribeOptions): Subscription;
   /** Resolves with the first answer. Rejects with `CARILLON_BUS_NO_RESPONDERS` or `CARILLON_BUS_TIMEOUT`. */
-  request(subject: string, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array>;
+  request(subject: string, payload: Uint8Array, timeoutMs: number, traceparent?: string): Promise<Uint8Array>;
   /** Resolves when the server has seen all that was published and subscribed before. Rejects after `timeoutMs` (`CARILLON_BUS_TIMEOUT`). */
   flush(timeoutMs: number): Promise<void>;
   /** Stops subscriptions, sends what is queued, closes; at most 2 s. */

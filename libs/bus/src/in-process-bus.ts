@@ -114,13 +114,13 @@ export function inProcessBus(options: InProcessBusOptions): Bus & { readonly dro
         },
       };
     },
-    request: (subject, payload, timeoutMs) =>
+    request: (subject, payload, timeoutMs, traceparent) =>
       new Promise((resolve, reject) => {
         const timer = setTimeout(() => reject(new BusError("CARILLON_BUS_TIMEOUT", `no answer on ${subject} within ${timeoutMs} ms`)), timeoutMs);
         push({
           subject,
           payload,
-          traceparent: undefined,
+          traceparent,
           onUnheard: () => {
             clearTimeout(timer);
             reject(new BusError("CARILLON_BUS_NO_RESPONDERS", `nobody listens on ${subject}`));

@@ -1,9 +1,9 @@
-import { startNats, until, type Broker } from "@carillon/testkit";
+import { lacking, startNats, until, type Broker } from "@carillon/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectNats } from "./nats-bus.ts";
 import { busContract } from "./testing.ts";
 
-describe("NATS", () => {
+describe.skipIf(lacking("nats-server"))("NATS", () => {
   let nats: Broker;
   beforeAll(async () => {
     nats = await startNats();

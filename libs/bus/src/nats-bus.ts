@@ -123,9 +123,13 @@ class NatsBus implements Bus {
   }
 
   publish(subject: string, payload: Uint8Array, options?: PublishOptions): void {
+    if (this.#connection.isClosed() || this.#connection.isDraining()) {
+      droppedChannel.publish({ subject });
+      return;
+    }
     if (this.#status !== "connected") {
       this.#pendingBytes += payload.length;
-      if (this.#status === "closed" || this.#pendingBytes > this.#maxPendingBytes) {
+      if (this.#pendingBytes > this.#maxPendingBytes) {
         droppedChannel.publish({ subject });
         return;
       }
@@ -136,10 +140,7 @@ class NatsBus implements Bus {
     }
     const { traceparent, onUnheard } = options;
     const sent: { headers?: ReturnType<typeof headers>; reply?: string } = {};
-    if (traceparent !== undefined) {
-      sent.headers = headers();
-      sent.headers.set("traceparent", traceparent);
-    }
+    if (traceparent !== undefined) sent.headers = traced(traceparent);
     if (onUnheard !== undefined) sent.reply = this.#watch(onUnheard);
     this.#connection.publish(subject, payload, sent);
   }
@@ -167,9 +168,13 @@ class NatsBus implements Bus {
     return { stop: () => subscription.unsubscribe() };
   }
 
-  async request(subject: string, payload: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
+  async request(subject: string, payload: Uint8Array, timeoutMs: number, traceparent?: string): Promise<Uint8Array> {
     try {
-      const answer = await this.#connection.request(subject, payload, { timeout: timeoutMs });
+      const answer = await this.#connection.request(
+        subject,
+        payload,
+        traceparent === undefined ? { timeout: timeoutMs } : { timeout: timeoutMs, headers: traced(traceparent) },
+      );
       return answer.data;
     } catch (cause) {
       if (isNoResponders(cause)) throw new BusError("CARILLON_BUS_NO_RESPONDERS", `nobody listens on ${subject}`, cause);
@@ -226,6 +231,12 @@ class NatsBus implements Bus {
     this.#status = status;
     for (const listener of this.#listeners) listener(status);
   }
+}
+
+function traced(traceparent: string): ReturnType<typeof headers> {
+  const made = headers();
+  made.set("traceparent", traceparent);
+  return made;
 }
 
 const isNoResponders = (error: unknown): boolean =>

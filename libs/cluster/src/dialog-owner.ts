@@ -15,6 +15,7 @@ import {
 } from "@carillon/dialog";
 import type { Store, Write } from "@carillon/store";
 import { dialogDo, dialogIn, publicEvent, transactionDo } from "@carillon/wire";
+import type { Tracing } from "@carillon/telemetry";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { Ownership } from "./ownership.ts";
@@ -44,6 +45,7 @@ export interface DialogOwnerOptions {
   readonly log: Log;
   readonly count: (what: DialogCounted) => void;
   readonly countEnd: (reason: EndReason) => void;
+  readonly tracing?: Tracing | undefined;
   /** Dialogs kept in memory; others are read when something happens to them. */
   readonly maxCached?: number | undefined;
 }
@@ -115,7 +117,7 @@ const MARGIN_MS = 600_000;
 
 /** The loop of the dialog service: events, due times and commands in; records, commands to the transaction service and public events out. */
 export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
-  const { store, bus, ownership, clock, policy, random, log, count, countEnd } = options;
+  const { store, bus, ownership, clock, policy, random, log, count, countEnd, tracing } = options;
   const maxCached = options.maxCached ?? 20_000;
   const partitions = new Map<number, Owned>();
   const cached = new Map<Entry, Owned>();
@@ -244,8 +246,16 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
   const told = (owned: Owned, delivery: Delivery): void => {
     const batch = readTold(delivery.payload);
     if (batch === undefined) return count("envelopeUnknown");
+    const { traceparent } = delivery;
     whenReady(owned, () => {
-      for (const { seq, event } of batch) handle(owned, event.id, { input: event, seq, answer: undefined }, false);
+      for (const { seq, event } of batch) {
+        const span =
+          traceparent === undefined
+            ? undefined
+            : tracing?.start(`dialog ${event.kind}`, "consumer", { "messaging.system": "nats", "sip.dialog.id": event.id }, traceparent);
+        handle(owned, event.id, { input: event, seq, answer: undefined }, false);
+        span?.end();
+      }
     });
   };
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { connectNats, inProcessBus, type Bus } from "@carillon/bus";
 import { exitWith, loadConfig, requireBrokers, type Config, type Environment } from "@carillon/config";
 import { connectRedis, memoryStore, type Store } from "@carillon/store";
-import { createLog, createMetrics, type Log, type Metrics, type Readiness } from "@carillon/telemetry";
+import { createLog, createMetrics, startTracing, type Log, type Metrics, type Readiness, type Tracing } from "@carillon/telemetry";
 import { joinCluster, type MemberRole, type Membership } from "./membership.ts";
 
 /** One process of the cluster: what every service has, whatever it does. */
@@ -13,6 +13,8 @@ export interface Pod {
   readonly config: Config;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Undefined where tracing is off. */
+  readonly tracing: Tracing | undefined;
   readonly bus: Bus;
   readonly membership: Membership;
   /** Something that must hold before this process is given work; `undefined` where it does, else what is missing. */
@@ -72,6 +74,7 @@ async function assemble(options: PodOptions, config: Config, connectBus: (log: L
   const member = `${config.cluster.member ?? service}-${randomBytes(4).toString("hex")}`;
   const log = createLog({ service, member, level: config.logLevel });
   const metrics = createMetrics(service);
+  const traced = await startTracing({ service, member, env: options.env });
   const bus = await connectBus(log, member);
   const settleMs = config.natsUrl === undefined ? 0 : undefined;
   const membership = joinCluster({ bus, self: { name: member, roles, sinceMs: Date.now(), address: "" }, settleMs });
@@ -85,6 +88,7 @@ async function assemble(options: PodOptions, config: Config, connectBus: (log: L
     config,
     log,
     metrics,
+    tracing: traced?.tracing,
     bus,
     membership,
     addCheck: (check) => {
@@ -98,6 +102,7 @@ async function assemble(options: PodOptions, config: Config, connectBus: (log: L
       stops.push(stop);
     },
   };
+  pod.onStop(() => traced?.stop());
   pod.onStop(() => bus.close());
   const stop = async (signal: string): Promise<void> => {
     if (stopping) return;

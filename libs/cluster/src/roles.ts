@@ -51,6 +51,7 @@ export async function startTransaction(pod: StatefulPod, listening?: readonly Li
     log,
     count: metrics.counter<OwnerCounted>("carillon_transaction_events_total", "What happened to messages and calls.", "event"),
     maxMessageBytes: config.sip.maxMessageBytes,
+    tracing: pod.tracing,
   });
   metrics.gauge("carillon_transaction_calls", "Calls with a transaction under way that this process owns.", () => owner.load().live);
   metrics.gauge("carillon_transaction_idle_calls", "Calls without a transaction under way that this process remembers.", () => owner.load().idle);
@@ -86,6 +87,7 @@ export async function startDialog(pod: StatefulPod): Promise<void> {
     random: Math.random,
     log,
     count: metrics.counter<DialogCounted>("carillon_dialog_events_total", "What happened to dialogs.", "event"),
+    tracing: pod.tracing,
     countEnd: metrics.counter<EndReason>("carillon_dialogs_ended_total", "Dialogs that ended, by reason.", "reason"),
   });
   pod.onStop(async () => {

@@ -18,9 +18,10 @@ import {
   type Policy,
   type Sending,
 } from "@carillon/proxy";
-import { readFaulty, readMessage, writeResponse, type Fault } from "@carillon/sip";
+import { readFaulty, readMessage, writeResponse, type Fault, type Message } from "@carillon/sip";
 import type { Fence, Store, Write } from "@carillon/store";
 import { decodeInbound, dialogIn, encodeOutbound, sipIn, sipOut, SIP_OUT_ANY, transactionDo, type Flow, type Inbound, type Outbound } from "@carillon/wire";
+import type { TraceSpan, Tracing } from "@carillon/telemetry";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { Ownership } from "./ownership.ts";
@@ -48,6 +49,7 @@ export interface TransactionOwnerOptions {
   readonly policy: Policy;
   readonly log: Log;
   readonly count: (what: OwnerCounted) => void;
+  readonly tracing?: Tracing | undefined;
   /** Calls without a transaction under way that are kept in memory; beyond it the oldest are read from the store again when needed. */
   readonly maxIdleCalls?: number | undefined;
   /** Largest SIP message that is read, bytes. */
@@ -93,6 +95,15 @@ interface Owned {
 interface Kept {
   readonly inbound: Inbound | readonly CallCommand[];
   readonly answer: (() => void) | undefined;
+  /** Trace context of what sent it; undefined for a call that is not traced. */
+  readonly traceparent: string | undefined;
+}
+
+/** What one flush publishes to an ingress: one trace context each, in the order of sending. */
+interface Batch {
+  readonly ingress: string;
+  readonly traceparent: string | undefined;
+  readonly outbounds: Outbound[];
 }
 
 const MOST_KEPT = 10_000;
@@ -105,12 +116,13 @@ const ANSWER = Buffer.from([1]);
 
 /** The loop of the transaction service: for each message load or find the call, step, write (fenced), and only then act. */
 export function startTransactionOwner(options: TransactionOwnerOptions): TransactionOwner {
-  const { store, bus, ownership, clock, policy, log, count } = options;
+  const { store, bus, ownership, clock, policy, log, count, tracing } = options;
   const maxIdle = options.maxIdleCalls ?? 200_000;
   const limits = { maxBytes: options.maxMessageBytes ?? 65_536 };
   const partitions = new Map<number, Owned>();
   const idle = new Map<string, Entry>();
-  let out = new Map<string, Outbound[]>();
+  let out: Batch[] = [];
+  let lastOf = new Map<string, Batch>();
   let flushing = false;
 
   const wheel = new TimerWheel<Entry>(
@@ -255,13 +267,13 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     const inbound = decodeInbound(delivery.payload);
     if (inbound === undefined) return count("envelopeUnknown");
     const answer = delivery.wantsAnswer ? () => delivery.answer(ANSWER) : undefined;
-    accept(owned, { inbound, answer });
+    accept(owned, { inbound, answer, traceparent: delivery.traceparent });
   };
 
   const commanded = (owned: Owned, delivery: Delivery): void => {
     const commands = readCommands(delivery.payload);
     if (commands === undefined) return count("envelopeUnknown");
-    accept(owned, { inbound: commands, answer: undefined });
+    accept(owned, { inbound: commands, answer: undefined, traceparent: delivery.traceparent });
   };
 
   const accept = (owned: Owned, one: Kept): void => {
@@ -274,7 +286,10 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     if (ownership.lease(owned.partition) === undefined) return count("notOwned");
     const { inbound, answer } = one;
     if (!("kind" in inbound)) {
-      for (const command of inbound) withCall(owned, command.callId, true, { inbound: [command], answer }, (entry) => carryOut(entry, command));
+      for (const command of inbound)
+        withCall(owned, command.callId, true, { inbound: [command], answer, traceparent: one.traceparent }, (entry) =>
+          carryOut(entry, command, one.traceparent),
+        );
       return;
     }
     if (inbound.kind === "undeliverable") {
@@ -294,10 +309,17 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     const message = read.value;
     // A request without a To tag begins something; all else belongs to what may be in the store.
     const known = !message.isRequest || message.toTag !== "";
-    withCall(owned, message.callId, known, one, (entry) => step(entry, (fx, nowMs) => receive(entry.call, message, inbound.flow, nowMs, policy, fx), answer));
+    withCall(owned, message.callId, known, one, (entry) =>
+      step(entry, (fx, nowMs) => receive(entry.call, message, inbound.flow, nowMs, policy, fx), answer, messageSpan(message, one.traceparent)),
+    );
   };
 
-  const carryOut = (entry: Entry, command: CallCommand): void => step(entry, (fx, nowMs) => obey(entry.call, command, nowMs, policy, fx), undefined);
+  const carryOut = (entry: Entry, command: CallCommand, traceparent: string | undefined): void =>
+    step(entry, (fx, nowMs) => obey(entry.call, command, nowMs, policy, fx), undefined, spanOf(`command ${command.kind}`, command.callId, traceparent));
+
+  /** A span for the work on one message; undefined, and nothing made, for a call that is not traced. */
+  const spanOf = (name: string, callId: string, traceparent: string | undefined): TraceSpan | undefined =>
+    traceparent === undefined ? undefined : tracing?.start(name, "consumer", { "messaging.system": "nats", "sip.call_id": callId }, traceparent);
 
   /** Finds the call, reads it where it may be in the store, or begins it. What comes for a call that is being read waits its turn. */
   const withCall = (owned: Owned, callId: string, mayBeStored: boolean, one: Kept, handle: (entry: Entry) => void): void => {
@@ -336,6 +358,16 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     return entry;
   };
 
+  const messageSpan = (message: Message, traceparent: string | undefined): TraceSpan | undefined => {
+    const span = spanOf(`transaction ${message.isRequest ? message.method : message.status}`, message.callId, traceparent);
+    if (span === undefined) return undefined;
+    span.set("sip.method", message.method);
+    span.set("sip.cseq", message.cseq.number);
+    span.set("sip.branch", message.topVia.branch);
+    if (!message.isRequest) span.set("sip.status_code", message.status);
+    return span;
+  };
+
   /** A message that cannot be read as SIP: a request that tells where it came from is answered, without a transaction. */
   const malformed = (text: string, flow: Flow, fault: Fault): void => {
     count("malformed");
@@ -354,7 +386,7 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
 
   // --- step, write, act ---
 
-  const step = (entry: Entry, change: (fx: Effects, nowMs: number) => void, answer: (() => void) | undefined): void => {
+  const step = (entry: Entry, change: (fx: Effects, nowMs: number) => void, answer: (() => void) | undefined, span?: TraceSpan): void => {
     const { owned, call } = entry;
     const fence = ownership.lease(owned.partition);
     if (fence === undefined) return count("notOwned");
@@ -365,17 +397,20 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     } catch (error) {
       // A bug of ours, met once: the call goes, the pod and all other calls go on.
       count("bug");
-      log.error({ err: error, "sip.call_id": call.callId }, "dropped a call: a step threw");
+      log.error({ err: error, "sip.call_id": call.callId, trace_id: span?.traceId }, "dropped a call: a step threw");
+      span?.fail("a step threw");
+      span?.end();
       forget(entry);
       owned.entries.delete(call.callId);
       return;
     }
     for (const what of fx.counted) count(what);
-    if (fx.writes) write(entry, fence, fx, nowMs, answer);
+    if (fx.writes) write(entry, fence, fx, nowMs, answer, span);
     else {
       if (entry.inFlight > 0) entry.tail.push(...fx.sendings);
-      else for (const sending of fx.sendings) send(sending);
+      else for (const sending of fx.sendings) send(sending, span?.traceparent);
       answer?.();
+      span?.end();
     }
     rest(entry);
   };
@@ -413,7 +448,7 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     }
   };
 
-  const write = (entry: Entry, fence: Fence, fx: Effects, nowMs: number, answer: (() => void) | undefined): void => {
+  const write = (entry: Entry, fence: Fence, fx: Effects, nowMs: number, answer: (() => void) | undefined, span: TraceSpan | undefined): void => {
     const { owned, call } = entry;
     const name = callRecord(call.callId);
     const writes: Write[] = [];
@@ -449,8 +484,9 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
         entry.inFlight--;
         owned.inFlight--;
         if (outcome === "written" && (ownership.lease(owned.partition) !== undefined || owned.phase === "closing")) {
-          for (const sending of sendings) send(sending);
-          if (telling !== undefined) bus.publish(dialogIn(owned.partition), Buffer.from(telling, "latin1"));
+          for (const sending of sendings) send(sending, span?.traceparent);
+          if (telling !== undefined)
+            bus.publish(dialogIn(owned.partition), Buffer.from(telling, "latin1"), span === undefined ? undefined : { traceparent: span.traceparent });
           answer?.();
         } else if (outcome === "refused") {
           count("commitRefused");
@@ -459,6 +495,8 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
           count("commitFailed");
           retake(owned);
         }
+        if (outcome !== "written") span?.fail(`commit ${outcome}`);
+        span?.end();
         if (owned.inFlight === 0) owned.drained?.();
       },
     });
@@ -466,13 +504,18 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
 
   // --- sending: gathered for each ingress, and published when the turn ends ---
 
-  const send = (sending: Sending): void => {
+  const send = (sending: Sending, traceparent?: string): void => {
     const { hop, callId, branch, method, text } = sending;
+    const { ingress } = hop;
     count("sent");
     const outbound: Outbound = { transport: hop.transport, connection: hop.connection, host: hop.host, port: hop.port, callId, branch, method, text };
-    const batch = out.get(hop.ingress);
-    if (batch === undefined) out.set(hop.ingress, [outbound]);
-    else batch.push(outbound);
+    const last = lastOf.get(ingress);
+    if (last !== undefined && last.traceparent === traceparent) last.outbounds.push(outbound);
+    else {
+      const batch: Batch = { ingress, traceparent, outbounds: [outbound] };
+      lastOf.set(ingress, batch);
+      out.push(batch);
+    }
     if (flushing) return;
     flushing = true;
     queueMicrotask(flush);
@@ -481,17 +524,19 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
   const flush = (): void => {
     flushing = false;
     const batches = out;
-    out = new Map();
-    for (const [ingress, batch] of batches) {
-      const payload = encodeOutbound(batch);
+    out = [];
+    lastOf = new Map();
+    for (const { ingress, traceparent, outbounds } of batches) {
+      const payload = encodeOutbound(outbounds);
       if (ingress === "") {
-        bus.publish(SIP_OUT_ANY, payload);
+        bus.publish(SIP_OUT_ANY, payload, { traceparent });
         continue;
       }
       bus.publish(sipOut(ingress), payload, {
+        traceparent,
         onUnheard: () => {
           count("unheard");
-          bus.publish(SIP_OUT_ANY, payload);
+          bus.publish(SIP_OUT_ANY, payload, { traceparent });
         },
       });
     }

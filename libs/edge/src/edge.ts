@@ -1,6 +1,7 @@
-import type { Bus, Subscription } from "@carillon/bus";
+import type { Bus, Delivery, Subscription } from "@carillon/bus";
 import { callIdOf, hostPort } from "@carillon/sip";
 import { decodeOutbound, encodeInbound, isReliable, partitionOf, sipIn, sipOut, SIP_OUT_ANY, type Flow, type Outbound, type Transport } from "@carillon/wire";
+import type { Tracing } from "@carillon/telemetry";
 import type { EdgeCounted, Log } from "./counted.ts";
 import { floodLimit } from "./flood.ts";
 import { startHandoff } from "./handoff.ts";
@@ -29,6 +30,7 @@ export interface EdgeOptions {
   readonly log: Log;
   readonly count: (what: EdgeCounted) => void;
   readonly maxConnections?: number | undefined;
+  readonly tracing?: Tracing | undefined;
 }
 
 export interface Edge {
@@ -57,7 +59,7 @@ const MOST_RESOLVING = 10_000;
 
 /** The ingress: sockets and connections, nothing else. Frames a message, finds its Call-ID, publishes it to the owner of its partition, and sends what it is told. */
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
-  const { bus, member, partitions, maxMessageBytes, log, count } = options;
+  const { bus, member, partitions, maxMessageBytes, log, count, tracing } = options;
   for (const { transport } of options.listen) if (transport !== "udp" && transport !== "tcp") throw new EdgeError(transport);
   const flood = floodLimit(options.floodPerSecond, 2 * options.floodPerSecond);
   const resolver = createResolver();
@@ -73,8 +75,21 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     if (callId === undefined) return count("noCallId");
     const subject = sipIn(partitionOf(callId, partitions));
     const payload = encodeInbound({ kind: "message", flow, receivedAtMs: performance.timeOrigin + performance.now(), text });
-    if (isReliable(flow.transport)) handoff.hand(subject, callId, payload);
-    else bus.publish(subject, payload);
+    const span =
+      tracing?.sampled(callId) === true
+        ? tracing.start(`SIP ${text.slice(0, text.indexOf(" "))}`, "server", {
+            "sip.call_id": callId,
+            "sip.transport": flow.transport,
+            "sip.ingress.id": member,
+            "network.peer.address": flow.host,
+            "network.peer.port": flow.port,
+            "messaging.destination.name": subject,
+          })
+        : undefined;
+    if (isReliable(flow.transport)) handoff.hand(subject, callId, payload, span?.traceparent);
+    else if (span === undefined) bus.publish(subject, payload);
+    else bus.publish(subject, payload, { traceparent: span.traceparent });
+    span?.end();
   };
 
   const tcp = tcpConnections({
@@ -163,16 +178,25 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     );
   };
 
-  const told = (payload: Uint8Array): void => {
+  const told = ({ payload, traceparent }: Delivery): void => {
     const batch = decodeOutbound(payload);
     if (batch === undefined) return count("envelopeUnknown");
-    for (const outbound of batch) send(outbound);
+    for (const outbound of batch) {
+      const span =
+        traceparent === undefined
+          ? undefined
+          : tracing?.start(
+              `send ${startOf(outbound.text)}`,
+              "client",
+              { "sip.transport": outbound.transport, "server.address": outbound.host, "server.port": outbound.port },
+              traceparent,
+            );
+      send(outbound);
+      span?.end();
+    }
   };
 
-  const subscriptions: Subscription[] = [
-    bus.subscribe(sipOut(member), ({ payload }) => told(payload)),
-    bus.subscribe(SIP_OUT_ANY, ({ payload }) => told(payload), { queue: "ingress" }),
-  ];
+  const subscriptions: Subscription[] = [bus.subscribe(sipOut(member), told), bus.subscribe(SIP_OUT_ANY, told, { queue: "ingress" })];
   log.info({ sip: addresses.map(({ transport, host, port }) => `${transport}://${hostPort(host, port)}`) }, "listening for SIP");
 
   return {
@@ -187,3 +211,6 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     },
   };
 }
+
+/** The method of a request, the status of a response. */
+const startOf = (text: string): string => text.split(" ", 2)[text.startsWith("SIP/") ? 1 : 0] ?? "";

@@ -6,7 +6,8 @@ import type { EdgeCounted } from "./counted.ts";
  * does. Messages of one Call-ID never overtake each other.
  */
 export interface Handoff {
-  hand(subject: string, callId: string, payload: Uint8Array): void;
+  /** `traceparent`: of a call that is traced. */
+  hand(subject: string, callId: string, payload: Uint8Array, traceparent?: string): void;
   readonly size: number;
   close(): void;
 }
@@ -14,6 +15,7 @@ export interface Handoff {
 interface Waiting {
   readonly subject: string;
   readonly payload: Uint8Array;
+  readonly traceparent: string | undefined;
   readonly sinceMs: number;
 }
 
@@ -40,7 +42,7 @@ export function startHandoff(bus: Bus, count: (what: EdgeCounted) => void): Hand
     for (let waitMs = FIRST_WAIT_MS; !closed; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
       const askedAtMs = performance.now();
       try {
-        await bus.request(waiting.subject, waiting.payload, waitMs);
+        await bus.request(waiting.subject, waiting.payload, waitMs, waiting.traceparent);
         return;
       } catch {
         // Nobody listens yet, or its owner is gone: ask again after the same pause in both cases.
@@ -53,8 +55,8 @@ export function startHandoff(bus: Bus, count: (what: EdgeCounted) => void): Hand
   };
 
   return {
-    hand: (subject, callId, payload) => {
-      const waiting: Waiting = { subject, payload, sinceMs: performance.now() };
+    hand: (subject, callId, payload, traceparent) => {
+      const waiting: Waiting = { subject, payload, traceparent, sinceMs: performance.now() };
       const queue = queues.get(callId);
       if (queue !== undefined) {
         if (queue.length < MOST_PER_CALL) queue.push(waiting);

@@ -15,6 +15,7 @@ export async function startIngress(pod: Pod): Promise<Edge> {
     partitions: config.cluster.partitions,
     maxMessageBytes: config.sip.maxMessageBytes,
     floodPerSecond: config.sip.floodPerSecond,
+    tracing: pod.tracing,
     log,
     count: metrics.counter<EdgeCounted>("carillon_ingress_events_total", "What happened to datagrams, messages and connections.", "event"),
   });

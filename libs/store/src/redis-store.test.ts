@@ -1,4 +1,4 @@
-import { startRedis, until, type Broker } from "@carillon/testkit";
+import { lacking, startRedis, until, type Broker } from "@carillon/testkit";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectRedis } from "./redis-store.ts";
@@ -7,7 +7,7 @@ import { storeContract } from "./testing.ts";
 
 const log = { warn: (): void => undefined };
 
-describe("Redis", () => {
+describe.skipIf(lacking("redis-server"))("Redis", () => {
   let redis: Broker;
   let store: Store;
   let client: Redis;

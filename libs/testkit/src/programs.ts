@@ -82,3 +82,11 @@ function download(name: string): boolean {
   if (status !== 0) process.stderr.write(`carillon: no ${wanted}: ${stderr.trim().split("\n").at(-1) ?? ""}\n`);
   return status === 0;
 }
+
+/** Programs that a test needs and that cannot be had, said once each. In CI nothing is skipped: there a test that lacks something fails. */
+export function lacking(...names: readonly string[]): boolean {
+  if (process.env["CI"] === "true" || process.env["CARILLON_BROKERS"] === "docker") return false;
+  const absent = names.filter((name) => findProgram(name) === undefined);
+  for (const name of absent) process.stderr.write(`carillon: skipping tests: ${missing(name)}\n`);
+  return absent.length > 0;
+}
