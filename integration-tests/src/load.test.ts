@@ -6,7 +6,7 @@ import { counted, SYSTEMS, type System } from "./system.ts";
 const CALLS = 1_000;
 const RATE = 100;
 
-async function callsThrough(system: System, transport: "udp" | "tcp", disturb?: (port: number) => Promise<void>): Promise<void> {
+async function callsThrough(system: System, transport: "udp" | "tcp", meanwhile?: (port: number) => Promise<void>): Promise<void> {
   const [calleePort, callerPort] = [await freePort(), await freePort()];
   const callee = startSipp({ scenario: "uas-call", port: calleePort, calls: CALLS, transport, timeoutSeconds: 60 });
   const caller = startSipp({
@@ -20,7 +20,7 @@ async function callsThrough(system: System, transport: "udp" | "tcp", disturb?: 
     pauseMs: 1_000,
     timeoutSeconds: 60,
   });
-  await disturb?.(system.sipPort);
+  await meanwhile?.(system.sipPort);
   const [sent, answered] = await Promise.all([caller.done, callee.done]);
   expect({ caller: sent, callee: answered }).toEqual({
     caller: { successful: CALLS, failed: 0, retransmissions: 0, unexpected: 0, code: 0, errors: "" },

@@ -61,7 +61,7 @@ afterAll(async () => {
 });
 
 test.skipIf(WITHOUT_BROKERS)("a message's trace goes from the ingress over NATS to transaction, dialog and back out", async () => {
-  const [caller, callee] = await Promise.all([openParty({ proxyPort: system.sipPort }), openParty({ proxyPort: system.sipPort })]);
+  const [caller, callee] = await Promise.all([openParty({ proxyPort: system!.sipPort }), openParty({ proxyPort: system!.sipPort })]);
   const call = await setUpCall(caller, callee);
   const invite = await until("the INVITE's trace", () => {
     const root = spans.find((span) => span.callId === call.callId && span.name === "SIP INVITE");

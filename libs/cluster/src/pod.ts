@@ -95,7 +95,7 @@ async function assemble(options: PodOptions, config: Config, connectBus: (log: L
       checks.push(check);
     },
     ready: async () => {
-      const found = stopping ? ["stopping"] : (await Promise.all(checks.map((check) => check()))).filter((reason) => reason !== undefined);
+      const found = stopping ? ["stopping"] : (await Promise.all(checks.map(async (check) => check()))).filter((reason) => reason !== undefined);
       return { ok: found.length === 0, reasons: found };
     },
     onStop: (stop) => {

@@ -28,10 +28,11 @@ const MOST_PER_CALL = 64;
 
 export function startHandoff(bus: Bus, count: (what: EdgeCounted) => void): Handoff {
   const queues = new Map<string, Waiting[]>();
-  let closed = false;
+  const ending = new AbortController();
+  const { signal } = ending;
 
   const run = async (callId: string, queue: Waiting[]): Promise<void> => {
-    for (let next = queue[0]; next !== undefined && !closed; next = queue[0]) {
+    for (let next = queue[0]; next !== undefined && !signal.aborted; next = queue[0]) {
       await deliver(next);
       queue.shift();
     }
@@ -39,7 +40,7 @@ export function startHandoff(bus: Bus, count: (what: EdgeCounted) => void): Hand
   };
 
   const deliver = async (waiting: Waiting): Promise<void> => {
-    for (let waitMs = FIRST_WAIT_MS; !closed; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
       const askedAtMs = performance.now();
       try {
         await bus.request(waiting.subject, waiting.payload, waitMs, waiting.traceparent);
@@ -72,7 +73,7 @@ export function startHandoff(bus: Bus, count: (what: EdgeCounted) => void): Hand
       return queues.size;
     },
     close: () => {
-      closed = true;
+      ending.abort();
       queues.clear();
     },
   };

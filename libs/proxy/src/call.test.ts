@@ -364,7 +364,7 @@ describe("requests of the cluster's own", () => {
   test("for a dialog that is not there are told as 481", () => {
     const driver = new Driver();
     standing(driver);
-    driver.obey({ ...command(driver, "callee", 1), id: "7.other" } as CallCommand);
+    driver.obey({ ...command(driver, "callee", 1), id: "7.other" });
     expect(driver.told.at(-1)).toMatchObject({ kind: "answered", status: 481 });
   });
 });

@@ -4,9 +4,9 @@ import type { Fence, Lease, Outcome, Store, Write } from "./store.ts";
 export interface StoreUnderTest {
   readonly store: Store;
   /** Keys and what is left of their life, milliseconds; −1: for ever. */
-  keys(): Promise<readonly { readonly key: string; readonly ttlMs: number }[]>;
+  readonly keys: () => Promise<readonly { readonly key: string; readonly ttlMs: number }[]>;
   /** Lets that much time pass. */
-  pass(ms: number): Promise<void>;
+  readonly pass: (ms: number) => Promise<void>;
 }
 
 let partitions = 0;

@@ -58,7 +58,7 @@ test("other versions and cut envelopes are refused, not misread", () => {
 
 test("partitions are the same in every release, and evenly used", () => {
   expect(["a84b4c76e66710@pc33", "1-1@127.0.0.1", "2-1@127.0.0.1", "x", ""].map((callId) => partitionOf(callId, 256))).toEqual(PINNED);
-  const counts = new Array<number>(256).fill(0);
+  const counts = Array.from({ length: 256 }, () => 0);
   for (let at = 0; at < 25_600; at++) counts[partitionOf(`${at}-4711@127.0.0.1`, 256)]!++;
   expect(Math.min(...counts)).toBeGreaterThan(50);
   expect(Math.max(...counts)).toBeLessThan(150);
