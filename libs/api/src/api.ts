@@ -25,6 +25,8 @@ export async function createApi(pod: StatefulPod): Promise<FastifyInstance> {
     connectionTimeout: 10_000,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 100 },
+    // A query that we do not know is refused, not ignored.
+    ajv: { customOptions: { removeAdditional: false } },
   });
   app.setErrorHandler((error: Error & { statusCode?: number; code?: string; validation?: unknown }, _request, reply) => {
     const unavailable = error.code === "CARILLON_STORE_UNAVAILABLE" || error.code === "CARILLON_BUS_NO_RESPONDERS" || error.code === "CARILLON_BUS_TIMEOUT";
@@ -125,7 +127,8 @@ function tokenCheck(token: string): (request: FastifyRequest, reply: FastifyRepl
   const wanted = hash(`Bearer ${token}`);
   return async (request, reply) => {
     if (OPEN_PATHS.has(request.url.split("?", 1)[0] ?? "") || timingSafeEqual(hash(request.headers.authorization ?? ""), wanted)) return;
-    await reply.header("www-authenticate", "Bearer");
+    // A reply is a promise of having been sent: only the last call may be awaited.
+    void reply.header("www-authenticate", "Bearer");
     await problem(reply, 401, "a bearer token is needed");
   };
 }

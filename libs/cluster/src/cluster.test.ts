@@ -26,6 +26,8 @@ const log = { info: (): void => undefined, warn: (): void => undefined, error: (
 let bus: Bus;
 let store: MemoryStore;
 let clock: ClusterClock;
+/** Members that have crashed: nothing that they still do reaches the store. */
+const dead = new Set<string>();
 const cleanup: (() => void | Promise<void>)[] = [];
 
 beforeEach(async () => {
@@ -35,6 +37,11 @@ beforeEach(async () => {
     },
   });
   store = memoryStore();
+  dead.clear();
+  const { claim, renew, release } = store;
+  store.claim = (role, partitions, member, ttlMs) => (dead.has(member) ? Promise.resolve([]) : claim(role, partitions, member, ttlMs));
+  store.renew = (leases, ttlMs) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve([]) : renew(leases, ttlMs));
+  store.release = (leases) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve() : release(leases));
   clock = await startClock(store, 1_000, () => undefined);
   cleanup.push(() => clock.stop());
 });
@@ -78,10 +85,9 @@ describe("ownership", () => {
     await until("all of them", () => paused.held().length === PARTITIONS);
     const lost: number[] = [];
     paused.onLost((partition) => void lost.push(partition));
-    // Paused, as by SIGSTOP: it renews nothing. What it does when it wakes up is asked of the store and of its own clock.
-    const renew = store.renew;
-    store.renew = (leases, ttlMs) => (leases[0]?.member === "silent" ? Promise.resolve([]) : renew(leases, ttlMs));
     const fence = paused.lease(0)!;
+    // As after SIGSTOP: it renews nothing.
+    dead.add("silent");
     silent.leave();
     const heir = own("timer", "heir", join("heir", ["timer"]));
     await until("the heir", () => heir.held().length === PARTITIONS);
@@ -125,6 +131,7 @@ function pod(name: string, dialogPolicy: DialogPolicy): { crash: () => void; cou
     ends,
     crash: () => {
       // It says goodbye to nobody and gives nothing back.
+      dead.add(name);
       membership.leave();
       for (const ownership of ownerships) ownership.lease = () => undefined;
       stop();

@@ -13,7 +13,7 @@ const SLOT_MS = 20;
  * where it is and is looked at once more than needed; that is cheaper than moving it.
  */
 export class TimerWheel<T extends Sleeper> {
-  readonly #slots = new Map<number, T[]>();
+  readonly #slots = new Map<number, { readonly sleeper: T; readonly armedAtMs: number }[]>();
   readonly #nowMs: () => number;
   readonly #wake: (sleeper: T) => void;
   readonly #timer: ReturnType<typeof setInterval>;
@@ -34,8 +34,9 @@ export class TimerWheel<T extends Sleeper> {
     const slot = Math.max(Math.floor(dueAtMs / SLOT_MS) + 1, this.#turned + 1);
     sleeper.armedAtMs = dueAtMs;
     const slotted = this.#slots.get(slot);
-    if (slotted === undefined) this.#slots.set(slot, [sleeper]);
-    else slotted.push(sleeper);
+    const one = { sleeper, armedAtMs: dueAtMs };
+    if (slotted === undefined) this.#slots.set(slot, [one]);
+    else slotted.push(one);
   }
 
   /** Looks at all slots that have come up. The interval does this; a simulator may. */
@@ -47,10 +48,12 @@ export class TimerWheel<T extends Sleeper> {
       now - this.#turned > this.#slots.size ? [...this.#slots.keys()].filter((slot) => slot <= now).toSorted((a, b) => a - b) : between(this.#turned, now);
     this.#turned = now;
     for (const slot of slots) {
-      const sleepers = this.#slots.get(slot);
-      if (sleepers === undefined) continue;
+      const slotted = this.#slots.get(slot);
+      if (slotted === undefined) continue;
       this.#slots.delete(slot);
-      for (const sleeper of sleepers) {
+      for (const { sleeper, armedAtMs } of slotted) {
+        // Armed for an earlier instant since: that slot has looked at it, or will.
+        if (sleeper.armedAtMs !== armedAtMs) continue;
         sleeper.armedAtMs = Infinity;
         if (sleeper.dueAtMs <= nowMs) this.#wake(sleeper);
         else this.arm(sleeper);
