@@ -38,10 +38,10 @@ beforeEach(async () => {
   });
   store = memoryStore();
   dead.clear();
-  const { claim, renew, release } = store;
-  store.claim = (role, partitions, member, ttlMs) => (dead.has(member) ? Promise.resolve([]) : claim(role, partitions, member, ttlMs));
-  store.renew = (leases, ttlMs) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve([]) : renew(leases, ttlMs));
-  store.release = (leases) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve() : release(leases));
+  const alive = { ...store };
+  store.claim = (role, partitions, member, ttlMs) => (dead.has(member) ? Promise.resolve([]) : alive.claim(role, partitions, member, ttlMs));
+  store.renew = (leases, ttlMs) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve([]) : alive.renew(leases, ttlMs));
+  store.release = (leases) => (leases.some(({ member }) => dead.has(member)) ? Promise.resolve() : alive.release(leases));
   clock = await startClock(store, 1_000, () => undefined);
   cleanup.push(() => clock.stop());
 });
@@ -76,7 +76,7 @@ describe("ownership", () => {
     one.leave();
     await first.stop();
     await until("the other to have all", () => second.held().length === PARTITIONS);
-    expect(notes.toSorted()).toEqual(given.map((partition) => `note ${partition}`).toSorted());
+    expect(new Set(notes)).toEqual(new Set(given.map((partition) => `note ${partition}`)));
   });
 
   test("a member that falls silent loses its partitions when its leases run out, and owns nothing from then on", async () => {

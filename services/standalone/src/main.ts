@@ -11,17 +11,16 @@ run(async () => {
   const { host, port } = await startApi(pod);
   const sip = edge.addresses.map((address) => `${address.transport}://${address.host}:${address.port}`);
   pod.log.info({ http: `${host}:${port}`, sip }, "listening");
-  if (process.stdout.isTTY) {
-    const at = edge.addresses[0]?.port ?? 5060;
-    process.stderr.write(
-      [
-        "",
-        `  SIP listens on ${sip.join(", ")}`,
-        `  The API listens on http://${host}:${port}/api/v1/dialogs`,
-        `  Try a call (needs sipp; with CARILLON_RELAY=any):  sipp -sn uas -p 5080 -bg; sipp -sn uac -m 1 -rsa 127.0.0.1:${at} 127.0.0.1:5080`,
-        "",
-        "",
-      ].join("\n"),
-    );
-  }
+  const at = edge.addresses[0]?.port ?? 5060;
+  const relay = pod.config.sip.relay.includes("any") ? "" : " after CARILLON_RELAY=any npm start";
+  process.stderr.write(
+    [
+      "",
+      `  SIP listens on ${sip.join(", ")}`,
+      `  The API listens on http://${host}:${port}/api/v1/dialogs`,
+      `  Try a call (needs sipp${relay}):  sipp -sn uas -i 127.0.0.1 -p 5080 -bg; sipp -sn uac -i 127.0.0.1 -m 1 -rsa 127.0.0.1:${at} 127.0.0.1:5080`,
+      "",
+      "",
+    ].join("\n"),
+  );
 });
