@@ -19,6 +19,7 @@ import type { Tracing } from "@carillon/telemetry";
 import type { Clock } from "./clock.ts";
 import type { Log } from "./log.ts";
 import type { Ownership } from "./ownership.ts";
+import { repeat } from "./repeat.ts";
 
 /** What is counted of dialogs; a closed list, each a metric label. */
 export type DialogCounted =
@@ -224,16 +225,7 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
     }
   };
 
-  let sweeping = false;
-  const sweeper = setInterval(() => {
-    if (sweeping) return;
-    sweeping = true;
-    sweep()
-      .catch((error: unknown) => log.warn({ err: error }, "could not sweep the outboxes"))
-      .finally(() => {
-        sweeping = false;
-      });
-  }, SWEEP_EVERY_MS);
+  const sweeper = repeat(SWEEP_EVERY_MS, sweep, (error) => log.warn({ err: error }, "could not sweep the outboxes"));
 
   // --- what arrives ---
 
@@ -474,7 +466,7 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
 
   return {
     stop: () => {
-      clearInterval(sweeper);
+      sweeper.stop();
       clearInterval(repeater);
       for (const partition of partitions.keys()) close(partition);
     },

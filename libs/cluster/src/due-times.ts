@@ -4,6 +4,7 @@ import { dialogDo } from "@carillon/wire";
 import type { Clock } from "./clock.ts";
 import { TIMERS } from "./dialog-owner.ts";
 import type { Ownership } from "./ownership.ts";
+import { repeat } from "./repeat.ts";
 
 export interface DueTimesOptions {
   readonly store: Store;
@@ -25,7 +26,6 @@ const AT_ONCE = 500;
 export function startDueTimes(options: DueTimesOptions): { stop(): void } {
   const { store, bus, ownership, clock, onLag, onError } = options;
   const visibilityMs = options.visibilityMs ?? 2_000;
-  let looking = false;
 
   const look = async (): Promise<void> => {
     const fences = ownership.held().flatMap((partition) => {
@@ -41,14 +41,5 @@ export function startDueTimes(options: DueTimesOptions): { stop(): void } {
     }
   };
 
-  const timer = setInterval(() => {
-    if (looking) return;
-    looking = true;
-    look()
-      .catch(onError)
-      .finally(() => {
-        looking = false;
-      });
-  }, options.everyMs ?? 100);
-  return { stop: () => clearInterval(timer) };
+  return repeat(options.everyMs ?? 100, look, onError);
 }

@@ -1,6 +1,7 @@
 import type { Bus, Subscription } from "@carillon/bus";
 import type { Fence, Lease, Role, Store } from "@carillon/store";
 import { place } from "./placement.ts";
+import { repeat } from "./repeat.ts";
 import type { Membership } from "./membership.ts";
 
 /** Which partitions this member owns in one role. Held by leases in the store: a member whose lease ran out owns nothing, whatever it believes. */
@@ -158,17 +159,8 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   const timer = setInterval(soon, everyMs);
   soon();
   // Apart from the rounds: a long take-over must not cost the leases that we hold.
-  let renewing = false;
-  const renewal = setInterval(() => {
-    dropExpired();
-    if (renewing) return;
-    renewing = true;
-    renew()
-      .catch(onError)
-      .finally(() => {
-        renewing = false;
-      });
-  }, leaseMs / 3);
+  const renewal = repeat(leaseMs / 3, renew, onError);
+  const expiry = setInterval(dropExpired, leaseMs / 3);
 
   return {
     lease: (partition) => {
@@ -191,7 +183,8 @@ export function startOwnership(options: OwnershipOptions): Ownership {
     stop: async () => {
       stopped = true;
       clearInterval(timer);
-      clearInterval(renewal);
+      renewal.stop();
+      clearInterval(expiry);
       heardRelease.stop();
       await busy;
       for (const partition of wanted) for (const listener of lostListeners) listener(partition);

@@ -1,6 +1,6 @@
 import { parse } from "yaml";
 import { CarillonError } from "./error.ts";
-import { readHostPort, type HostPort, type Listen } from "./kinds.ts";
+import type { HostPort, Listen } from "./kinds.ts";
 import { SETTINGS, type Setting } from "./settings.ts";
 
 export interface Config {
@@ -48,13 +48,12 @@ export function loadConfig(env: Environment, readFile: (path: string) => string)
   const values = new Map<string, unknown>();
   for (const setting of SETTINGS) values.set(setting.path, valueOf(setting, env, file));
   const get = <T>(path: string): T => values.get(path) as T;
-  const member = get<string | undefined>("cluster.member");
   return {
     natsUrl: get("nats.url"),
     redisUrl: get("redis.url"),
     sip: {
       listen: get("sip.listen"),
-      advertise: advertised(get("sip.advertise")),
+      advertise: get("sip.advertise"),
       domains: get<readonly string[]>("sip.domains").map((domain) => domain.toLowerCase()),
       relay: get("sip.relay"),
       maxMessageBytes: get("sip.maxMessageBytes"),
@@ -74,13 +73,19 @@ export function loadConfig(env: Environment, readFile: (path: string) => string)
     },
     cluster: {
       partitions: get("cluster.partitions"),
-      member: member ?? env["POD_NAME"],
+      member: get<string | undefined>("cluster.member") ?? podName(env),
       leaseMs: get("cluster.lease"),
       drainMs: get("cluster.drainTime"),
       secret: get<string | undefined>("cluster.secret") ?? "",
     },
     logLevel: get("log.level"),
   };
+}
+
+/** A pod's name may have dots, which separate the parts of a NATS subject. */
+function podName(env: Environment): string | undefined {
+  const name = (env["POD_NAME"] ?? "").replaceAll(/[^\w-]/g, "-").slice(0, 100);
+  return name === "" ? undefined : name;
 }
 
 function valueOf(setting: Setting, env: Environment, file: ReadonlyMap<string, unknown>): unknown {
@@ -98,18 +103,20 @@ function valueOf(setting: Setting, env: Environment, file: ReadonlyMap<string, u
 
 const SECRETS = new Set(["CARILLON_API_TOKEN", "CARILLON_CLUSTER_SECRET", "CARILLON_REDIS_URL", "CARILLON_NATS_URL"]);
 
-/** The last issue of a union is the one of the form that the value is likely meant to have. */
 function sentenceOf(issues: readonly { readonly message: string }[]): string {
   return issues.map(({ message }) => message).join("; ");
 }
 
 /** Variables of this name that are not settings. */
-const OTHER_VARIABLES = new Set(["CARILLON_CONFIG", "CARILLON_BROKERS"]);
+const OTHER_VARIABLES = new Set(["CARILLON_CONFIG", "CARILLON_BROKERS", "CARILLON_RUN_INSTALL"]);
+
+/** What Kubernetes tells every pod of a Service whose name begins with `carillon`. */
+const SERVICE_LINK = /^CARILLON_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
 
 function refuseUnknownVariables(env: Environment): void {
   const known = new Set(SETTINGS.map((setting) => setting.env));
   for (const name of Object.keys(env)) {
-    if (!name.startsWith("CARILLON_") || known.has(name) || OTHER_VARIABLES.has(name)) continue;
+    if (!name.startsWith("CARILLON_") || known.has(name) || OTHER_VARIABLES.has(name) || SERVICE_LINK.test(name)) continue;
     throw new CarillonError("CARILLON_CONFIG_UNKNOWN", `unknown variable ${name}`, nearest(name, [...known]));
   }
 }
@@ -134,7 +141,9 @@ function fileValues(path: string | undefined, readFile: (path: string) => string
     const inside = prefix === "" || paths.some((one) => one.startsWith(`${prefix}.`));
     if (!inside) throw new CarillonError("CARILLON_CONFIG_UNKNOWN", `unknown key ${prefix} in ${path}`, nearest(prefix, paths));
     if (typeof node !== "object" || Array.isArray(node)) {
-      throw new CarillonError(BAD, `${prefix === "" ? path : prefix}: expected keys and values, got ${JSON.stringify(node)}`, "See carillon.example.yaml");
+      // What stands here may be a secret that lacks its key.
+      const shown = Array.isArray(node) ? "a list" : `a ${typeof node}`;
+      throw new CarillonError(BAD, `${prefix === "" ? path : prefix}: expected keys and values, got ${shown}`, "See carillon.example.yaml");
     }
     for (const [key, value] of Object.entries(node)) walk(value, prefix === "" ? key : `${prefix}.${key}`);
   };
@@ -158,14 +167,6 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length] ?? 0;
-}
-
-function advertised(value: string | undefined): HostPort | undefined {
-  if (value === undefined) return undefined;
-  const read = readHostPort(value, 0);
-  if (read === undefined)
-    throw new CarillonError(BAD, `CARILLON_SIP_ADVERTISE: expected host or host:port, got ${JSON.stringify(value)}`, "Name the address that peers reach");
-  return read;
 }
 
 /** For services of a cluster. Throws where a broker is missing. */

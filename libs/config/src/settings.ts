@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duration, flag, hostPort, integer, list, listens, text } from "./kinds.ts";
+import { bearerToken, duration, flag, hostMaybePort, hostPort, integer, list, listens, memberName, redisUrl, relayRules, text } from "./kinds.ts";
 
 /** One key of the configuration. From this table come the reader, `carillon.example.yaml` and `docs/reference/configuration.md`. */
 export interface Setting {
@@ -26,7 +26,7 @@ export const SETTINGS = [
   {
     path: "redis.url",
     env: "CARILLON_REDIS_URL",
-    kind: text,
+    kind: redisUrl,
     fallback: undefined,
     description:
       "redis://, rediss://, redis-sentinel://host:port,host:port/<master>, or several nodes of a Redis Cluster, comma separated. Without it only standalone runs: its store is memory.",
@@ -41,7 +41,7 @@ export const SETTINGS = [
   {
     path: "sip.advertise",
     env: "CARILLON_SIP_ADVERTISE",
-    kind: text,
+    kind: hostMaybePort,
     fallback: undefined,
     description: "host or host:port written in Via and Record-Route, shared by all ingress pods. Default: the listening address.",
   },
@@ -49,7 +49,7 @@ export const SETTINGS = [
   {
     path: "sip.relay",
     env: "CARILLON_RELAY",
-    kind: list,
+    kind: relayRules,
     fallback: "none",
     description: "Hosts to which the built-in script relays requests: names, addresses or CIDR blocks, comma separated; any; none.",
   },
@@ -84,7 +84,7 @@ export const SETTINGS = [
   {
     path: "api.token",
     env: "CARILLON_API_TOKEN",
-    kind: text,
+    kind: bearerToken,
     fallback: undefined,
     description: "Bearer token of the API. Needed where it listens anywhere but on loopback.",
   },
@@ -148,7 +148,7 @@ export const SETTINGS = [
   {
     path: "cluster.member",
     env: "CARILLON_MEMBER_NAME",
-    kind: text,
+    kind: memberName,
     fallback: undefined,
     description: "Name of this process in the cluster. Default: POD_NAME or the service, and a random part: a process that starts again is another member.",
   },
