@@ -6,7 +6,8 @@ import { memoryStore, type Store } from "@carillon/store";
 import { createMetrics } from "@carillon/telemetry";
 import { dialogDo, partitionOf } from "@carillon/wire";
 import { beforeEach, describe, expect, test } from "vitest";
-import { createApi } from "./index.ts";
+import { MOST_READ } from "./dialogs.ts";
+import { createApi, startApi } from "./index.ts";
 
 const PARTITIONS = 16;
 const leg = (name: string) => ({ address: `<sip:${name}@x>;tag=${name}`, tag: name, contact: `sip:${name}@192.0.2.1`, routeSet: [], flow: "" });
@@ -21,6 +22,7 @@ function dialog(callId: string, state: Dialog["state"]): Dialog {
   return state === "confirmed" ? confirmed : stepDialog(confirmed, { kind: "bye", id, atMs: 6_000, by: "callee" }, 6_000, policy, () => 0).next!;
 }
 
+let warned: object[] = [];
 let store: Store;
 let bus: ReturnType<typeof inProcessBus>;
 const write = async (one: Dialog): Promise<void> => {
@@ -39,16 +41,19 @@ const write = async (one: Dialog): Promise<void> => {
 };
 
 beforeEach(() => {
+  warned = [];
   store = memoryStore();
   bus = inProcessBus({ onError: () => undefined });
 });
 
-async function app(env: Record<string, string> = {}): ReturnType<typeof createApi> {
-  const pod: StatefulPod = {
+const app = async (env: Record<string, string> = {}): ReturnType<typeof createApi> => createApi(podOf(env));
+
+function podOf(env: Record<string, string>, stops: (() => Promise<void> | void)[] = []): StatefulPod {
+  return {
     service: "api",
     member: "api-1",
     config: loadConfig({ CARILLON_PARTITIONS: String(PARTITIONS), ...env }, () => ""),
-    log: { error: () => undefined } as never,
+    log: { error: () => undefined, warn: (fields: object) => void warned.push(fields) } as never,
     metrics: createMetrics("api"),
     tracing: undefined,
     bus,
@@ -61,9 +66,8 @@ async function app(env: Record<string, string> = {}): ReturnType<typeof createAp
     },
     addCheck: () => undefined,
     ready: async () => ({ ok: true, reasons: [] }),
-    onStop: () => undefined,
+    onStop: (stop) => void stops.push(stop),
   };
-  return createApi(pod);
 }
 
 describe("dialogs", () => {
@@ -84,6 +88,48 @@ describe("dialogs", () => {
       cursor = page.next ?? "";
     } while (cursor !== "");
     expect([found.length, new Set(found).size]).toEqual([25, 25]);
+  });
+
+  test("a filter that matches nothing reads a bounded number of records per request, and the pages still lead to what matches", async () => {
+    const api = await app();
+    const one = dialog("wanted", "confirmed");
+    const partition = partitionOf("wanted", PARTITIONS);
+    const [fence] = await store.claim("dialog", [partition], "m", 60_000);
+    const ids = Array.from({ length: MOST_READ + 500 }, (_one, at) => `${partition.toString(16)}.a${at}`);
+    const value = encodeDialog(dialog("other", "early"));
+    const writes = ids.flatMap((id) => [
+      { kind: "put" as const, name: dialogRecord(id), ttlMs: 60_000, value },
+      { kind: "score" as const, name: TIMERS, ttlMs: 60_000, member: id, score: 1 },
+    ]);
+    await new Promise((done) => store.commit({ fence: fence!, writes, done }));
+    await write(one);
+    const first = (await api.inject("/api/v1/dialogs?state=confirmed")).json();
+    expect([first.dialogs, first.next]).toEqual([[], expect.any(String)]);
+    const second = (await api.inject(`/api/v1/dialogs?state=confirmed&cursor=${first.next}`)).json();
+    expect([second.dialogs.map(({ callId }: { callId: string }) => callId), second.next]).toEqual([["wanted"], null]);
+  });
+
+  test("a record of a newer release is left out of the list and said in the log", async () => {
+    const api = await app();
+    const [good, newer] = [dialog("good", "confirmed"), dialog("newer", "confirmed")];
+    await write(good);
+    await write(newer);
+    const partition = partitionOf("newer", PARTITIONS);
+    const [fence] = await store.claim("dialog", [partition], "m", 60_000);
+    const writes = [{ kind: "put" as const, name: dialogRecord(newer.id), ttlMs: 60_000, value: '[99,"confirmed"]' }];
+    await new Promise((done) => store.commit({ fence: fence!, writes, done }));
+    const { dialogs } = (await api.inject("/api/v1/dialogs")).json();
+    expect(dialogs.map(({ callId }: { callId: string }) => callId)).toEqual(["good"]);
+    expect(warned).toEqual([expect.objectContaining({ "sip.dialog.id": newer.id })]);
+    expect((await api.inject(`/api/v1/dialogs/${newer.id}`)).statusCode).toBe(500);
+  });
+
+  test("a store that is away is a 503, which says nothing of where it is", async () => {
+    const api = await app();
+    store.value = () => Promise.reject(Object.assign(new Error("CARILLON_STORE_UNAVAILABLE: redis.internal"), { code: "CARILLON_STORE_UNAVAILABLE" }));
+    const answer = await api.inject("/api/v1/dialogs/3.abc");
+    expect([answer.statusCode, answer.json().title]).toEqual([503, "Service Unavailable"]);
+    expect(answer.body).not.toContain("redis.internal");
   });
 
   test("one is shown with its end", async () => {
@@ -110,7 +156,22 @@ describe("dialogs", () => {
     ]);
   });
 
-  test.each(["limit=0", "limit=x", "state=gone", "cursor=!!", "other=1"])("%s is a bad query", async (query) => {
+  const cursor = (...parts: unknown[]): string => `cursor=${Buffer.from(JSON.stringify(parts)).toString("base64url")}`;
+  test.each([
+    "limit=0",
+    "limit=1001",
+    "limit=x",
+    "state=gone",
+    "cursor=!!",
+    "other=1",
+    cursor(-1e15, ""),
+    cursor(0.5, ""),
+    cursor(PARTITIONS, ""),
+    cursor("0", ""),
+    cursor(1, 2),
+    // Of another list: this Call-ID lives in one partition.
+    `callId=call7&${cursor((partitionOf("call7", PARTITIONS) + 1) % PARTITIONS, "")}`,
+  ])("%s is a bad query", async (query) => {
     expect((await (await app()).inject(`/api/v1/dialogs?${query}`)).statusCode).toBe(400);
   });
 
@@ -149,6 +210,19 @@ test("a token guards all but health; it is not started open to others without on
   expect(await Promise.all([status("/api/v1/dialogs"), status("/api/v1/dialogs", "Bearer wrong"), status("/api/v1/dialogs", "Bearer correct")])).toEqual([
     401, 401, 200,
   ]);
+  expect(
+    await Promise.all(["bearer correct", "Bearer  correct", "Basic correct", "correct", "Bearer "].map((given) => status("/api/v1/cluster", given))),
+  ).toEqual([200, 200, 401, 401, 401]);
+  // Only the paths themselves are open, and what is not there is not told to strangers.
+  expect(await Promise.all(["//livez", "/livez/", "/livez;x", "/nothing", "/api/v1/dialogs/3.abc"].map((url) => status(url)))).toEqual([
+    401, 401, 401, 401, 401,
+  ]);
+  const refused = await api.inject("/api/v1/dialogs");
+  expect([refused.headers["www-authenticate"], refused.headers["content-type"], refused.json()]).toEqual([
+    "Bearer",
+    "application/problem+json; charset=utf-8",
+    { type: "about:blank", title: "Unauthorized", status: 401, detail: "a bearer token is needed" },
+  ]);
   expect(await Promise.all(["/livez", "/readyz", "/metrics", "/api/v1/openapi.json"].map((url) => status(url)))).toEqual([200, 200, 200, 200]);
 });
 
@@ -157,4 +231,14 @@ test("the OpenAPI document names every route and its answers", async () => {
   expect(document.openapi).toBe("3.1.0");
   expect(Object.keys(document.paths).toSorted()).toEqual(["/api/v1/cluster", "/api/v1/dialogs", "/api/v1/dialogs/{id}"]);
   expect(Object.keys(document.paths["/api/v1/dialogs/{id}"].delete.responses)).toContain("202");
+});
+
+test("over a socket: a bad path is a problem, and it stops when the process does", async () => {
+  const stops: (() => Promise<void> | void)[] = [];
+  const { host, port } = await startApi(podOf({ CARILLON_HTTP_LISTEN: "127.0.0.1:0" }, stops));
+  expect((await fetch(`http://${host}:${port}/livez`)).status).toBe(200);
+  const bad = await fetch(`http://${host}:${port}/api/v1/dialogs/%`);
+  expect([bad.status, bad.headers.get("content-type")]).toEqual([400, "application/problem+json; charset=utf-8"]);
+  for (const stop of stops) await stop();
+  await expect(fetch(`http://${host}:${port}/livez`)).rejects.toThrow("fetch failed");
 });

@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { STATUS_CODES } from "node:http";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import swagger from "@fastify/swagger";
 import { requireToken } from "@carillon/config";
@@ -11,6 +12,9 @@ import { CLUSTER, DIALOG, DIALOG_PAGE, LIST_QUERY, PROBLEM } from "./schemas.ts"
 
 const ASK_WITHIN_MS = 2_000;
 const MAX_BODY_BYTES = 64 * 1024;
+const MOST_CONNECTIONS = 1_000;
+/** What passes: the store or the owner of a partition is away for a moment. */
+const UNAVAILABLE = /^CARILLON_(?:STORE_UNAVAILABLE|BUS_(?:NO_RESPONDERS|TIMEOUT|UNAVAILABLE|CLOSED))$/;
 const OPEN_PATHS = new Set(["/livez", "/readyz", "/startupz", "/metrics", "/api/v1/openapi.json"]);
 
 /** The HTTP side of `api` and `standalone`: dialogs, the cluster, health and metrics. Throws at start where it would be open to others without a token. */
@@ -18,6 +22,12 @@ export async function createApi(pod: StatefulPod): Promise<FastifyInstance> {
   const { config, store, bus, metrics, log } = pod;
   requireToken(config);
   const { partitions } = config.cluster;
+  const failed = (error: Error & { statusCode?: number; code?: string }, reply: FastifyReply): void => {
+    const unavailable = UNAVAILABLE.test(error.code ?? "");
+    const status = unavailable ? 503 : (error.statusCode ?? 500);
+    if (status >= 500) (unavailable ? log.warn : log.error).call(log, { err: error }, "API");
+    problem(reply, status, unavailable ? "the store or the owner of the dialog does not answer; try again" : status >= 500 ? "internal error" : error.message);
+  };
   const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
@@ -27,15 +37,13 @@ export async function createApi(pod: StatefulPod): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: 100 },
     // A query that we do not know is refused, not ignored.
     ajv: { customOptions: { removeAdditional: false } },
+    frameworkErrors: (error, _request, reply) => failed(error, reply),
   });
-  app.setErrorHandler((error: Error & { statusCode?: number; code?: string; validation?: unknown }, _request, reply) => {
-    const unavailable = error.code === "CARILLON_STORE_UNAVAILABLE" || error.code === "CARILLON_BUS_NO_RESPONDERS" || error.code === "CARILLON_BUS_TIMEOUT";
-    const status = unavailable ? 503 : (error.statusCode ?? 500);
-    if (status >= 500 && !unavailable) log.error({ err: error }, "API");
-    problem(reply, status, status === 500 ? "internal error" : error.message);
-  });
+  app.server.maxConnections = MOST_CONNECTIONS;
+  app.setErrorHandler((error: Error, _request, reply) => failed(error, reply));
   app.setNotFoundHandler((_request, reply) => problem(reply, 404, "no such resource"));
   if (config.apiToken !== undefined) app.addHook("onRequest", tokenCheck(config.apiToken));
+  const unreadable = (id: string, error: unknown): void => log.warn({ err: error, "sip.dialog.id": id }, "left a dialog out of the list");
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -49,7 +57,7 @@ export async function createApi(pod: StatefulPod): Promise<FastifyInstance> {
     routes.get<{ Querystring: DialogFilter }>(
       "/api/v1/dialogs",
       { schema: { summary: "Dialogs, page by page", querystring: LIST_QUERY, response: { 200: DIALOG_PAGE, "4xx": PROBLEM, "5xx": PROBLEM } } },
-      (request) => listDialogs(store, partitions, request.query),
+      (request) => listDialogs(store, partitions, request.query, unreadable),
     );
     routes.get<{ Params: { id: string } }>(
       "/api/v1/dialogs/:id",
@@ -100,6 +108,8 @@ export async function startApi(pod: StatefulPod): Promise<{ readonly host: strin
   const { host, port } = pod.config.httpListen;
   await app.listen({ host, port });
   pod.onStop(() => app.close());
+  // Out of file descriptors, say: the listener lives on, and must not end a process that carries calls.
+  app.server.on("error", (error) => pod.log.error({ err: error }, "HTTP listener"));
   const bound = app.server.address();
   return { host, port: typeof bound === "object" && bound !== null ? bound.port : port };
 }
@@ -109,24 +119,17 @@ function problem(reply: FastifyReply, status: number, detail: string): FastifyRe
   return reply
     .code(status)
     .type("application/problem+json")
-    .send({ type: "about:blank", title: TITLES[status] ?? "Error", status, detail });
+    .send({ type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, detail });
 }
-
-const TITLES: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  401: "Unauthorized",
-  404: "Not Found",
-  409: "Conflict",
-  500: "Internal Server Error",
-  503: "Service Unavailable",
-};
 
 function tokenCheck(token: string): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   // Hashes have one length, so the comparison tells nothing about the token.
   const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
-  const wanted = hash(`Bearer ${token}`);
+  const wanted = hash(token);
+  // RFC 9110 §11.1: the name of a scheme knows no case.
+  const given = (header: string): string => /^bearer +(\S+)$/i.exec(header)?.[1] ?? "";
   return async (request, reply) => {
-    if (OPEN_PATHS.has(request.url.split("?", 1)[0] ?? "") || timingSafeEqual(hash(request.headers.authorization ?? ""), wanted)) return;
+    if (OPEN_PATHS.has(request.url.split("?", 1)[0] ?? "") || timingSafeEqual(hash(given(request.headers.authorization ?? "")), wanted)) return;
     // A reply is a promise of having been sent: only the last call may be awaited.
     void reply.header("www-authenticate", "Bearer");
     await problem(reply, 401, "a bearer token is needed");

@@ -43,6 +43,8 @@ interface Held {
 }
 
 const YIELD_LIMIT_MS = 2_000;
+/** How long an owner that hands over goes on serving, so that the next one's subscription is in place: milliseconds. */
+const OVERLAP_MS = 150;
 const released = (role: Role): string => `cluster.released.${role}`;
 
 export function startOwnership(options: OwnershipOptions): Ownership {
@@ -102,10 +104,12 @@ export function startOwnership(options: OwnershipOptions): Ownership {
 
   const giveBack = async (giving: readonly Held[]): Promise<void> => {
     const said: { partition: number; note: string }[] = [];
+    for (const one of giving) one.yielding = true;
+    // Until the next owner listens we go on: what both hear, the note tells apart.
+    await new Promise((resolve) => setTimeout(resolve, OVERLAP_MS));
     await Promise.all(
       giving.map(async (one) => {
         const { partition } = one.lease;
-        one.yielding = true;
         let note = "";
         for (const listener of yieldListeners) note = await within(listener(partition), YIELD_LIMIT_MS, "");
         said.push({ partition, note });

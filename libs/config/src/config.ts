@@ -108,7 +108,7 @@ function sentenceOf(issues: readonly { readonly message: string }[]): string {
 }
 
 /** Variables of this name that are not settings. */
-const OTHER_VARIABLES = new Set(["CARILLON_CONFIG", "CARILLON_BROKERS", "CARILLON_RUN_INSTALL"]);
+const OTHER_VARIABLES = new Set(["CARILLON_CONFIG", "CARILLON_BROKERS"]);
 
 /** What Kubernetes tells every pod of a Service whose name begins with `carillon`. */
 const SERVICE_LINK = /^CARILLON_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;

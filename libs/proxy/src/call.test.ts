@@ -111,7 +111,7 @@ describe("a call", () => {
     expect([invite!.maxForwards, invite!.recordRoutes.length, invite!.recordRoutes[0]!.uri]).toEqual([
       69,
       1,
-      expect.stringMatching(/^sip:proxy\.test:5060;lr;did=7\./),
+      expect.stringMatching(/^sip:proxy\.test:5060;lr;did=7\.\w+;k=\w+$/),
     ]);
     const [back] = driver.receive(answer(invite!, 200), CALLEE);
     expect(back!.vias.map(({ host }) => host)).toEqual(["phone.local"]);
@@ -419,6 +419,17 @@ describe("within a dialog", () => {
     expect(driver.sent.at(-1)?.to).toBe("10.0.0.1");
     expect(kinds(driver.receive(writeResponse(message(request("INFO", 9)), 200), CALLEE))).toEqual([]);
   });
+});
+
+test("a To tag alone opens no way through: what only claims to be in a dialog is refused where it would not be relayed", () => {
+  const strict = (): Driver => new Driver({ kind: "reply", status: 403 });
+  const bye = request("BYE", 2, { toTag: "x" });
+  expect(kinds(strict().receive(bye, CALLER))).toEqual([481]);
+  expect(kinds(strict().receive(request("INVITE", 2, { toTag: "x" }), CALLER))).toEqual([481]);
+  expect(kinds(strict().receive(request("ACK", 1, { toTag: "x", routes: ["<sip:proxy.test:5060;lr;did=7.x>"] }), CALLER))).toEqual([]);
+  // Our own Record-Route of that Call-ID shows that we were in the path, though the dialog is not known any more.
+  const recorded = ringing(new Driver()).recordRoutes[0]!.text;
+  expect(kinds(strict().receive(request("BYE", 2, { toTag: "x", routes: [recorded] }), CALLER))).toEqual(["BYE"]);
 });
 
 test("an ACK for a failure is not written as a new call", () => {

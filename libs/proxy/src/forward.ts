@@ -57,8 +57,8 @@ export interface Forwarding {
   readonly flow: Flow;
   readonly departure: Departure;
   readonly branch: string;
-  /** `did` of the Record-Route; undefined: none is added. */
-  readonly recordRoute: string | undefined;
+  /** The dialog that Record-Route names, and its proof; undefined: none is added. */
+  readonly recordRoute: RouteMark | undefined;
   /** The CSeq number to write; undefined: as it is. */
   readonly cseq: number | undefined;
   /** The CSeq number to write into RAck (RFC 3262 §7.2); undefined: as it is. */
@@ -109,13 +109,32 @@ function viaAsReceived(request: Message, flow: Flow): string | undefined {
 }
 
 /** One Record-Route, or two where the transport changes (RFC 5658): the last of them goes on top, for the side that the request goes to. */
-function recordRoutes(identity: Identity, inbound: Transport, outbound: Transport, did: string): readonly string[] {
-  return inbound === outbound ? [recordRoute(identity, inbound, did)] : [recordRoute(identity, inbound, did), recordRoute(identity, outbound, did)];
+function recordRoutes(identity: Identity, inbound: Transport, outbound: Transport, mark: RouteMark): readonly string[] {
+  return inbound === outbound ? [recordRoute(identity, inbound, mark)] : [recordRoute(identity, inbound, mark), recordRoute(identity, outbound, mark)];
 }
 
-function recordRoute(identity: Identity, transport: Transport, did: string): string {
+function recordRoute(identity: Identity, transport: Transport, { did, proof }: RouteMark): string {
   const { host, port } = advertisedFor(identity, transport);
-  return `<sip:${hostPort(host, port)}${transport === "udp" ? "" : `;transport=${transport}`};lr;did=${did}>`;
+  return `<sip:${hostPort(host, port)}${transport === "udp" ? "" : `;transport=${transport}`};lr;did=${did};k=${proof}>`;
+}
+
+/** What our Record-Route carries besides the address. */
+export interface RouteMark {
+  readonly did: string;
+  /** Shows that we were in the path of this Call-ID; nobody outside can make it who does not know the cluster's secret. */
+  readonly proof: string;
+}
+
+export const routeMark = (did: string, callId: string, seed: number): RouteMark => ({ did, proof: digest(`route|${callId}`, seed) });
+
+/** Whether a Route of this request is one that we recorded for its Call-ID: then it follows its Route set though its dialog is not known (any more). */
+export function wasRecorded(request: Message, identity: Identity, seed: number): boolean {
+  const { proof } = routeMark("", request.callId, seed);
+  for (const route of request.routes) {
+    const uri = readUri(route.uri);
+    if (uri.ok && uri.value.params.get("k") === proof && isOurUri(identity, uri.value)) return true;
+  }
+  return false;
 }
 
 /** What makes a request the same one again in a loop, and another one in a spiral (RFC 3261 §16.6 step 8). */

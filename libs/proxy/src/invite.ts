@@ -16,12 +16,12 @@ import { isOver, NO_MARK, type Call, type DialogPath, type InviteBranch, type In
 import { NO_CSEQ } from "./cseq-map.ts";
 import { digest } from "./digest.ts";
 import type { Effects } from "./effects.ts";
-import { branchFor, departureOf, forwardedRequest, forwardedResponse, isLooped, loopMark } from "./forward.ts";
+import { branchFor, departureOf, forwardedRequest, forwardedResponse, isLooped, loopMark, routeMark } from "./forward.ts";
 import { responseHop } from "./next-hop.ts";
 import { passPath, pathOf } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { saveInvite, savePath, dropInvite, dropPath } from "./record.ts";
-import { refusal } from "./refusal.ts";
+import { isStranger, refusal } from "./refusal.ts";
 
 /** A finished transaction's record outlives it by this much, milliseconds. */
 const RECORD_MARGIN_MS = 10_000;
@@ -38,6 +38,7 @@ export function startInvite(call: Call, request: Message, flow: Flow, key: strin
     return answer(call, context, 482, [], nowMs, fx);
   }
   if (context.toTag !== "") {
+    if (isStranger(call, request, flow, policy)) return answer(call, context, 481, [], nowMs, fx);
     relayInvite(call, context, [[]], nowMs, policy, fx);
     return;
   }
@@ -126,7 +127,7 @@ function newBranch(
     flow: context.flow,
     departure,
     branch: id,
-    recordRoute: context.dialogId === "" ? undefined : context.dialogId,
+    recordRoute: context.dialogId === "" ? undefined : routeMark(context.dialogId, call.callId, policy.seed),
     cseq: found === undefined ? undefined : passPath(call, found.path, found.from, request.cseq.number, fx),
     rack: undefined,
   });

@@ -5,13 +5,13 @@ import type { Call, RequestContext } from "./call.ts";
 import { unmapped } from "./cseq-map.ts";
 import { digest } from "./digest.ts";
 import type { Effects } from "./effects.ts";
-import { branchFor, departureOf, forwardedRequest, forwardedResponse, isLooped, loopMark, serverKey } from "./forward.ts";
+import { branchFor, departureOf, forwardedRequest, forwardedResponse, isLooped, loopMark, routeMark, serverKey } from "./forward.ts";
 import { responseHop } from "./next-hop.ts";
 import { tellRefreshed } from "./invite.ts";
 import { endPath, passPath, pathOf } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { dropRequest, savePath, saveRequest } from "./record.ts";
-import { refusal } from "./refusal.ts";
+import { isStranger, refusal } from "./refusal.ts";
 
 /** Methods that make a dialog besides INVITE: we stay in their path. */
 const DIALOG_MAKING = new Set(["SUBSCRIBE", "REFER"]);
@@ -31,7 +31,7 @@ export function startRequest(call: Call, request: Message, flow: Flow, key: stri
     if (decision.kind === "reply") return reply(call, request, flow, key, decision.status, decision.headers ?? [], nowMs, policy, fx, decision.reason);
     // RFC 3261 §16.6 lets a proxy fork these too; serial groups need an INVITE's patience, so the first target is taken.
     target = decision.targets[0]?.[0];
-  }
+  } else if (isStranger(call, request, flow, policy)) return reply(call, request, flow, key, 481, [], nowMs, policy, fx);
   const departure = departureOf(request, target, policy.identity, flow.ingress);
   if (departure === undefined) return reply(call, request, flow, key, 416, [], nowMs, policy, fx);
   const found = pathOf(call, request);
@@ -43,7 +43,7 @@ export function startRequest(call: Call, request: Message, flow: Flow, key: stri
     flow,
     departure,
     branch,
-    recordRoute: request.toTag === "" && DIALOG_MAKING.has(request.method) ? "0" : undefined,
+    recordRoute: request.toTag === "" && DIALOG_MAKING.has(request.method) ? routeMark("0", call.callId, policy.seed) : undefined,
     cseq,
     rack: found === undefined || rack === undefined ? undefined : passPath(call, found.path, found.from, rack.cseq, fx),
   });
@@ -165,8 +165,7 @@ function readStored(context: RequestContext): Message | undefined {
 export function forwardAck(call: Call, ack: Message, flow: Flow, nowMs: number, policy: Policy, fx: Effects): void {
   const found = pathOf(call, ack);
   if (refusal(ack) !== undefined) return fx.count("rejected");
-  // Without a dialog and without a Route through us there is nobody whom it could be meant for but a stray peer.
-  if (found === undefined && ack.routes.length === 0 && policy.route(ack, flow).kind === "reply") return fx.count("ackAbsorbed");
+  if (isStranger(call, ack, flow, policy)) return fx.count("ackAbsorbed");
   const departure = departureOf(ack, undefined, policy.identity, flow.ingress);
   if (departure === undefined) return fx.count("rejected");
   const branch = branchFor(serverKey(ack), departure.requestUri, "ACK", loopMark(ack, policy.seed), policy.seed);

@@ -1,4 +1,9 @@
 import type { Message } from "@carillon/sip";
+import type { Flow } from "@carillon/wire/flow";
+import type { Call } from "./call.ts";
+import { wasRecorded } from "./forward.ts";
+import { pathOf } from "./path.ts";
+import type { Policy } from "./policy.ts";
 
 export interface Refusal {
   readonly status: number;
@@ -14,3 +19,10 @@ export function refusal(request: Message): Refusal | undefined {
   if (request.proxyRequire.length > 0) return { status: 420, headers: [["Unsupported", request.proxyRequire.join(", ")]] };
   return undefined;
 }
+
+/**
+ * Whether a request only claims to be within a dialog: none of that Call-ID and tags is known, no Route shows that we were in its path, and as a request of its own
+ * it would not be relayed. A To tag alone opens no way through.
+ */
+export const isStranger = (call: Call, request: Message, flow: Flow, policy: Policy): boolean =>
+  pathOf(call, request) === undefined && !wasRecorded(request, policy.identity, policy.seed) && policy.route(request, flow).kind === "reply";

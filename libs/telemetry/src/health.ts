@@ -25,6 +25,7 @@ const READY_WITHIN_MS = 2_000;
 /** `/livez`: the event loop turns. `/readyz` and `/startupz`: what the process needs is there. `/metrics`: Prometheus' text. */
 export function serveHealth({ host, port, metrics, ready }: HealthOptions): Promise<Health> {
   const server = createServer((request, response) => {
+    if (request.method !== "GET" && request.method !== "HEAD") return answer(response, 405, "text/plain", "GET or HEAD\n");
     const path = request.url?.split("?", 1)[0];
     if (path === "/livez") return answer(response, 200, "text/plain", "ok\n");
     if (path === "/readyz" || path === "/startupz") return settle(response, readyAnswer(ready));
@@ -39,8 +40,10 @@ export function serveHealth({ host, port, metrics, ready }: HealthOptions): Prom
   server.headersTimeout = 5_000;
   server.maxConnections = 100;
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    server.on("error", reject);
     server.listen(port, host, () => {
+      // Out of file descriptors, say: the listener lives on, and must not end a process that carries calls.
+      server.off("error", reject).on("error", (error) => process.emitWarning(error));
       const bound = server.address();
       resolve({ host, port: typeof bound === "object" && bound !== null ? bound.port : port, close: () => closed(server) });
     });
@@ -55,9 +58,12 @@ export async function readyAnswer(ready: HealthOptions["ready"]): Promise<Answer
   const limit = new Promise<Readiness>((resolve) => {
     timer = setTimeout(() => resolve({ ok: false, reasons: ["the check took too long"] }), READY_WITHIN_MS);
   });
-  const { ok, reasons } = await Promise.race([ready(), limit]);
-  clearTimeout(timer);
-  return [ok ? 200 : 503, "application/json", `${JSON.stringify({ ok, reasons })}\n`];
+  try {
+    const { ok, reasons } = await Promise.race([ready(), limit]);
+    return [ok ? 200 : 503, "application/json", `${JSON.stringify({ ok, reasons })}\n`];
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function settle(response: ServerResponse, promise: Promise<Answer>): void {

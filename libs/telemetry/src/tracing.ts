@@ -29,16 +29,17 @@ const STOP_WITHIN_MS = 3_000;
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
 /**
- * Starts OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` is set; undefined otherwise. The SDK takes a quarter of a second and 48 MB to load, so it is loaded only then.
- * `OTEL_TRACES_SAMPLER_ARG` is the share of calls that is traced (0 to 1, default 1).
+ * Starts OpenTelemetry where `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set; undefined otherwise. The SDK takes a quarter of a second and 48 MB to load, so it is loaded only then.
+ * `OTEL_TRACES_SAMPLER_ARG` is the share of calls that is traced (0 to 1, default 1); `OTEL_TRACES_SAMPLER` counts only as `always_off` and `always_on`.
  */
 export async function startTracing({ service, member, env }: TracingOptions): Promise<{ readonly tracing: Tracing; stop(): Promise<void> } | undefined> {
-  if ((env["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? "") === "" || env["OTEL_SDK_DISABLED"] === "true") return undefined;
+  const endpoint = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] || env["OTEL_EXPORTER_OTLP_ENDPOINT"] || "";
+  if (endpoint === "" || env["OTEL_SDK_DISABLED"] === "true") return undefined;
   // Metrics are Prometheus' business and logs go to standard output: the SDK exports neither unless it is told to.
   process.env["OTEL_METRICS_EXPORTER"] ??= "none";
   process.env["OTEL_LOGS_EXPORTER"] ??= "none";
   // We decide ourselves, call by call: a sampler of the SDK would decide a second time, span by span.
-  const ratio = Number(env["OTEL_TRACES_SAMPLER_ARG"] ?? "1");
+  const threshold = shareOf(env) * 2 ** 32;
   delete process.env["OTEL_TRACES_SAMPLER"];
   process.env["OTEL_RESOURCE_ATTRIBUTES"] = [process.env["OTEL_RESOURCE_ATTRIBUTES"], `service.instance.id=${member}`].filter(Boolean).join(",");
   const [api, { NodeSDK }] = await Promise.all([import("@opentelemetry/api"), import("@opentelemetry/sdk-node")]);
@@ -48,41 +49,54 @@ export async function startTracing({ service, member, env }: TracingOptions): Pr
   });
   sdk.start();
   const tracer = api.trace.getTracer("carillon");
-  const threshold = (Number.isFinite(ratio) ? Math.min(Math.max(ratio, 0), 1) : 1) * 2 ** 32;
+  const kinds = kindsOf(api);
   return {
     tracing: {
       sampled: (callId) => hashOf(callId) < threshold,
-      start: (name, kind, attributes, parent) => begin(api, tracer, name, kind, attributes, parent),
+      start: (name, kind, attributes, parent) => begin(api, tracer, name, kinds[kind], attributes, parent),
     },
     stop: async () => {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const limit = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, STOP_WITHIN_MS);
       });
-      await Promise.race([sdk.shutdown(), limit]);
-      clearTimeout(timer);
+      try {
+        await Promise.race([sdk.shutdown(), limit]);
+      } finally {
+        clearTimeout(timer);
+      }
     },
   };
 }
+
+/** Share of calls that is traced, 0 to 1. */
+function shareOf(env: TracingOptions["env"]): number {
+  const sampler = env["OTEL_TRACES_SAMPLER"] ?? "";
+  if (sampler.endsWith("always_off")) return 0;
+  const given = env["OTEL_TRACES_SAMPLER_ARG"] ?? "";
+  const share = Number(given);
+  return sampler.endsWith("always_on") || given.trim() === "" || Number.isNaN(share) ? 1 : Math.min(Math.max(share, 0), 1);
+}
+
+const kindsOf = ({ SpanKind: kinds }: typeof import("@opentelemetry/api")): Readonly<Record<TraceKind, SpanKind>> => ({
+  server: kinds.SERVER,
+  client: kinds.CLIENT,
+  producer: kinds.PRODUCER,
+  consumer: kinds.CONSUMER,
+});
 
 function begin(
   api: typeof import("@opentelemetry/api"),
   tracer: Tracer,
   name: string,
-  kind: TraceKind,
+  kind: SpanKind,
   attributes: Readonly<Record<string, string | number>>,
   parent: string | undefined,
 ): TraceSpan {
-  const kinds: Readonly<Record<TraceKind, SpanKind>> = {
-    server: api.SpanKind.SERVER,
-    client: api.SpanKind.CLIENT,
-    producer: api.SpanKind.PRODUCER,
-    consumer: api.SpanKind.CONSUMER,
-  };
-  const span: Span = tracer.startSpan(name, { kind: kinds[kind], attributes }, contextOf(api, parent));
-  const { traceId, spanId } = span.spanContext();
+  const span: Span = tracer.startSpan(name, { kind, attributes }, contextOf(api, parent));
+  const { traceId, spanId, traceFlags } = span.spanContext();
   return {
-    traceparent: `00-${traceId}-${spanId}-01`,
+    traceparent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, "0")}`,
     traceId,
     set: (attribute, value) => void span.setAttribute(attribute, value),
     fail: (reason) => void span.setStatus({ code: api.SpanStatusCode.ERROR, message: reason }),
