@@ -1,9 +1,12 @@
 import { startApi } from "@carillon/api";
+import { requireToken } from "@carillon/config";
 import { run, startDialog, startStandalonePod, startTimer, startTransaction } from "@carillon/cluster";
 import { startIngress } from "@carillon/edge";
 
 run(async () => {
   const pod = await startStandalonePod({ service: "standalone", roles: ["ingress", "transaction", "dialog", "timer", "api"], env: process.env });
+  // Before a socket is open: an API without a token is refused at start.
+  requireToken(pod.config);
   const edge = await startIngress(pod);
   await startTransaction(pod, edge.addresses);
   await startDialog(pod);
