@@ -46,6 +46,10 @@ const YIELD_LIMIT_MS = 2_000;
 /** How long an owner that hands over goes on serving, so that the next one's subscription is in place: milliseconds. */
 const OVERLAP_MS = 150;
 const released = (role: Role): string => `cluster.released.${role}`;
+/** Said by a member that listens for partitions which it should have and another one holds. */
+const wantedBy = (role: Role): string => `cluster.wanted.${role}`;
+/** How long a member that stops waits for others to want its partitions: milliseconds. */
+const HEIR_WITHIN_MS = 1_500;
 
 export function startOwnership(options: OwnershipOptions): Ownership {
   const { role, member, partitions, store, bus, membership, leaseMs, onError } = options;
@@ -53,6 +57,8 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   const held = new Map<number, Held>();
   const wanted = new Set<number>();
   const notes = new Map<number, string>();
+  /** Who said that it listens for a partition of ours. */
+  const heirs = new Map<number, string>();
   const wantedListeners: ((partition: number) => void)[] = [];
   const takenListeners: ((partition: number, note: string | undefined) => Promise<void>)[] = [];
   const yieldListeners: ((partition: number) => Promise<string>)[] = [];
@@ -62,6 +68,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
 
   const lose = (partition: number): void => {
     held.delete(partition);
+    heirs.delete(partition);
     for (const listener of lostListeners) listener(partition);
   };
 
@@ -136,11 +143,14 @@ export function startOwnership(options: OwnershipOptions): Ownership {
         for (const listener of wantedListeners) listener(partition);
       } else {
         if (wanted.delete(partition)) for (const listener of lostListeners) listener(partition);
-        if (one !== undefined && !one.yielding && placed[partition] !== undefined) giving.push(one);
+        // It goes on here until the next owner listens: nothing that comes in between is lost.
+        if (one !== undefined && !one.yielding && heirs.has(partition) && heirs.get(partition) === placed[partition]) giving.push(one);
       }
     }
     if (giving.length > 0) await giveBack(giving);
-    if (missing.length > 0) await claim(missing);
+    if (missing.length === 0) return;
+    await claim(missing);
+    if (wanted.size > 0) bus.publish(wantedBy(role), Buffer.from(JSON.stringify({ member, partitions: [...wanted] })));
   };
 
   let queued = false;
@@ -158,6 +168,17 @@ export function startOwnership(options: OwnershipOptions): Ownership {
   const heardRelease: Subscription = bus.subscribe(released(role), ({ payload }) => {
     for (const { partition, note } of readReleased(payload)) if (wanted.has(partition)) notes.set(partition, note);
     if (wanted.size > 0) soon();
+  });
+  const heardWanted: Subscription = bus.subscribe(wantedBy(role), ({ payload }) => {
+    const asked = readWanted(payload);
+    if (asked === undefined || asked.member === member) return;
+    let ours = false;
+    for (const partition of asked.partitions) {
+      if (!held.has(partition)) continue;
+      heirs.set(partition, asked.member);
+      ours = true;
+    }
+    if (ours) soon();
   });
   membership.onChange(soon);
   const timer = setInterval(soon, everyMs);
@@ -187,10 +208,16 @@ export function startOwnership(options: OwnershipOptions): Ownership {
     stop: async () => {
       stopped = true;
       clearInterval(timer);
-      renewal.stop();
-      clearInterval(expiry);
       heardRelease.stop();
       await busy;
+      const others = membership.eligible(role).some((name) => name !== member);
+      const untilMs = performance.now() + HEIR_WITHIN_MS;
+      while (others && performance.now() < untilMs && [...held.keys()].some((partition) => !heirs.has(partition))) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      renewal.stop();
+      clearInterval(expiry);
+      heardWanted.stop();
       for (const partition of wanted) for (const listener of lostListeners) listener(partition);
       wanted.clear();
       if (held.size > 0) await giveBack([...held.values()]).catch(onError);
@@ -205,6 +232,17 @@ function readReleased(payload: Uint8Array): readonly { readonly partition: numbe
   } catch {
     // Only a stranger on the subject: the leases themselves decide.
     return [];
+  }
+}
+
+function readWanted(payload: Uint8Array): { readonly member: string; readonly partitions: readonly number[] } | undefined {
+  try {
+    const read: unknown = JSON.parse(Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString("utf8"));
+    if (typeof read !== "object" || read === null || !("member" in read) || !("partitions" in read)) return undefined;
+    return typeof read.member === "string" && Array.isArray(read.partitions) ? { member: read.member, partitions: read.partitions as number[] } : undefined;
+  } catch {
+    // A stranger on the subject.
+    return undefined;
   }
 }
 

@@ -167,6 +167,11 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     owned.drained?.();
   };
 
+  /** Nothing is under way any more that a hand-over would wait for. */
+  const settled = (owned: Owned): void => {
+    if (owned.inFlight === 0 && owned.reading.size === 0) owned.drained?.();
+  };
+
   const forget = (entry: Entry): void => {
     entry.gone = true;
     entry.dueAtMs = Infinity;
@@ -256,7 +261,7 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
     if (owned === undefined) return "";
     owned.phase = "closing";
     for (const subscription of owned.subscriptions) subscription.stop();
-    if (owned.inFlight > 0) await new Promise<void>((resolve) => (owned.drained = resolve));
+    if (owned.inFlight > 0 || owned.reading.size > 0) await new Promise<void>((resolve) => (owned.drained = resolve));
     flush();
     return JSON.stringify([...owned.seen]);
   });
@@ -339,15 +344,21 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
       .record(owned.partition, callRecord(callId))
       .then((record) => {
         owned.reading.delete(callId);
-        if (owned.phase !== "serving" || ownership.lease(owned.partition) === undefined) return;
+        if (partitions.get(owned.partition) !== owned || ownership.lease(owned.partition) === undefined) return;
+        if (owned.phase === "loading") {
+          for (const next of waiting) accept(owned, next);
+          return;
+        }
         place(owned, record === undefined ? newCall(plain(callId), owned.partition) : readCall(plain(callId), owned.partition, record));
         for (const next of waiting) serve(owned, next);
+        settled(owned);
       })
       .catch((error: unknown) => {
         // The endpoints send again what was lost here; a reliable peer's ingress does.
         owned.reading.delete(callId);
         count("commitFailed");
         log.warn({ err: error, "sip.call_id": callId }, "could not read a call");
+        settled(owned);
       });
   };
 
@@ -497,7 +508,7 @@ export function startTransactionOwner(options: TransactionOwnerOptions): Transac
         }
         if (outcome !== "written") span?.fail(`commit ${outcome}`);
         span?.end();
-        if (owned.inFlight === 0) owned.drained?.();
+        settled(owned);
       },
     });
   };

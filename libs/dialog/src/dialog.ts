@@ -1,15 +1,17 @@
 // A dialog of the cluster (RFC 3261 §12), as OpenSIPS' dialog module keeps it: pings, lifetime, end reasons. CSeq and route of the requests are the business of
 // whoever sends them.
 //
-//            | early | confirmed | acknowledged      | failed | bye   | answered                         | end             | time
-// -----------+-------+-----------+-------------------+--------+-------+----------------------------------+-----------------+-----------------------------------
-// (none)     | early | confirmed | -                 | -      | -     | -                                | -               | -
-// early      | -     | confirmed | -                 | ended  | ended | -                                | cancel          | limit: ended
-// confirmed  | -     | -         | pings begin       | -      | ended | ping 408, 481: ending; else alive | ending          | ping; no answer, lifetime: ending
-// ending     | -     | -         | -                 | -      | leg   | BYE: leg; last leg: ended        | -               | repeat; give up: ended
-// ended      | -     | confirmed | -                 | -      | -     | -                                | -               | -
+//            | early | confirmed   | acknowledged | failed | bye   | refreshed | answered                        | end         | time
+// -----------+-------+-------------+--------------+--------+-------+-----------+---------------------------------+-------------+------------------------------
+// (none)     | early | confirmed   | -            | -      | -     | -         | -                               | -           | -
+// early      | -     | confirmed   | -            | ended  | ended | -         | -                               | cancel      | limit: ended
+// cancelling | -     | bye, ending | -            | ended  | ended | -         | -                               | -           | again: cancel; limit: ended
+// confirmed  | -     | -           | pings        | -      | ended | target    | alive: pings; dead: bye, ending | bye, ending | due: ping; mute: bye, ending; lifetime: bye, ending
+// ending     | -     | -           | -            | -      | leg   | -         | leg                             | -           | again: bye; mute: ended
+// ended      | -     | confirmed   | -            | -      | -     | -         | -                               | -           | -
 //
-// "-" changes nothing. `confirmed` after `ended` happens when a 2xx overtakes a failure (OpenSIPS does the same); after a BYE it stays ended.
+// "-" changes nothing. "cancelling" is early with a CANCEL asked for; where the 2xx crosses it, BYEs end what it did not. dead: 408, 481, or a ping that nothing is
+// heard of. `confirmed` after `ended` happens when a 2xx overtakes a failure (OpenSIPS does the same); after a BYE it stays ended.
 import type { CallCommand, DialogEvent, LegName, Legs, OwnMethod } from "./events.ts";
 
 export type EndReason = "Upstream BYE" | "Downstream BYE" | "Lifetime Timeout" | "Ping Timeout" | "MI Termination" | "Cancelled" | "Failed";
@@ -32,7 +34,7 @@ export interface DialogPolicy {
 export type Asked =
   | { readonly state: "idle" }
   | { readonly state: "due"; readonly atMs: number }
-  /** `repeats` counts how often the command was given again because nothing was heard. */
+  /** At `answerDueAtMs` the command is given again, with its serial, or counts as unanswered. `repeats` counts how often it was given again. */
   | { readonly state: "asked"; readonly serial: number; readonly answerDueAtMs: number; readonly repeats: number };
 
 export interface LegState {
@@ -62,7 +64,13 @@ interface Answered {
   readonly callee: LegState;
 }
 
-export type EarlyDialog = Known & { readonly state: "early"; readonly givenUpAtMs: number; readonly endReason: EndReason | undefined };
+export type EarlyDialog = Known & {
+  readonly state: "early";
+  readonly givenUpAtMs: number;
+  /** Why it is being cancelled, if it is. */
+  readonly endReason: EndReason | undefined;
+  readonly cancel: Asked;
+};
 export type ConfirmedDialog = Known & Answered & { readonly state: "confirmed" };
 export type EndingDialog = Known &
   Answered & { readonly state: "ending"; readonly endReason: EndReason; readonly endedBy: LegName | undefined; readonly endedAtMs: number };
@@ -91,6 +99,8 @@ export interface DialogStep {
 const LEGS = ["caller", "callee"] as const;
 /** What a command may take on its way to the transaction service and back, beyond the answer itself, milliseconds. */
 const COMMAND_MARGIN_MS = 3_000;
+/** The first repetition comes this soon, milliseconds: a pod that died between writing down that it asks and asking makes no BYE later than this. */
+const FIRST_REPEAT_MS = 3_000;
 /** How often a command that nothing was heard of is given again. */
 const MOST_REPEATS = 2;
 /** BYE: timer F, milliseconds. */
@@ -106,7 +116,7 @@ const NEW_LEG: LegState = { serial: 0, asked: IDLE, answeredAtMs: 0, status: 0 }
 export function nextDueAtMs(dialog: Dialog): number {
   switch (dialog.state) {
     case "early":
-      return dialog.givenUpAtMs;
+      return Math.min(dialog.givenUpAtMs, askedDueAtMs(dialog.cancel));
     case "confirmed":
       return Math.min(dialog.lifetimeEndsAtMs, askedDueAtMs(dialog.caller.asked), askedDueAtMs(dialog.callee.asked));
     case "ending":
@@ -148,12 +158,16 @@ function begun(event: DialogInput, policy: DialogPolicy): DialogStep {
   if (event.kind !== "early") return { next: undefined, actions: [] };
   const { id, callId, legs, atMs } = event;
   return {
-    next: { state: "early", id, callId, legs, createdAtMs: atMs, seen: "", givenUpAtMs: atMs + policy.earlyLimitMs, endReason: undefined },
+    next: { state: "early", id, callId, legs, createdAtMs: atMs, seen: "", givenUpAtMs: atMs + policy.earlyLimitMs, endReason: undefined, cancel: IDLE },
     actions: [{ kind: "tell", what: "early" }],
   };
 }
 
-function answered(before: Pick<Known, "createdAtMs" | "seen">, event: DialogEvent & { kind: "confirmed" }, policy: DialogPolicy): DialogStep {
+function answered(
+  before: Pick<Known, "createdAtMs" | "seen">,
+  event: DialogEvent & { kind: "confirmed" },
+  policy: DialogPolicy,
+): DialogStep & { readonly next: ConfirmedDialog } {
   const { id, callId, legs, atMs } = event;
   return {
     next: {
@@ -175,25 +189,37 @@ function answered(before: Pick<Known, "createdAtMs" | "seen">, event: DialogEven
 
 function early(dialog: EarlyDialog, event: DialogInput, nowMs: number, policy: DialogPolicy): DialogStep {
   switch (event.kind) {
-    case "confirmed":
-      return answered(dialog, event, policy);
+    case "confirmed": {
+      const up = answered(dialog, event, policy);
+      if (dialog.endReason === undefined) return up;
+      // The 2xx crossed our CANCEL.
+      const over = end(up.next, dialog.endReason, undefined, nowMs);
+      return { next: over.next, actions: [...up.actions, ...over.actions] };
+    }
     case "failed":
       return ended(dialog, dialog.endReason ?? (event.cancelled ? "Cancelled" : "Failed"), undefined, event.atMs);
     case "bye":
       return ended(dialog, byeReason(event.by), event.by, event.atMs);
     case "end":
-      return {
-        next: { ...dialog, endReason: event.reason },
-        actions: [{ kind: "command", command: { kind: "cancel", id: dialog.id, callId: dialog.callId } }],
-      };
+      return dialog.endReason === undefined ? cancel(dialog, event.reason, 0, nowMs) : same(dialog);
     case "time":
-      return nowMs >= dialog.givenUpAtMs ? ended(dialog, dialog.endReason ?? "Failed", undefined, nowMs) : same(dialog);
+      if (nowMs >= dialog.givenUpAtMs) return ended(dialog, dialog.endReason ?? "Failed", undefined, nowMs);
+      if (dialog.endReason === undefined || dialog.cancel.state !== "asked" || nowMs < dialog.cancel.answerDueAtMs) return same(dialog);
+      return dialog.cancel.repeats < MOST_REPEATS ? cancel(dialog, dialog.endReason, dialog.cancel.repeats + 1, nowMs) : same({ ...dialog, cancel: IDLE });
     case "early":
     case "acknowledged":
     case "refreshed":
     case "answered":
       return same(dialog);
   }
+}
+
+/** Asks for a CANCEL. Its answer is the `failed` or `confirmed` of the INVITE. */
+function cancel(dialog: EarlyDialog, endReason: EndReason, repeats: number, nowMs: number): DialogStep {
+  return {
+    next: { ...dialog, endReason, cancel: { state: "asked", serial: 1, answerDueAtMs: nowMs + FIRST_REPEAT_MS, repeats } },
+    actions: [{ kind: "command", command: { kind: "cancel", id: dialog.id, callId: dialog.callId } }],
+  };
 }
 
 function confirmed(dialog: ConfirmedDialog, event: DialogInput, nowMs: number, policy: DialogPolicy, random: () => number): DialogStep {
@@ -272,12 +298,13 @@ function ask(
   const leg = dialog[name];
   const again = leg.asked.state === "asked" ? leg.asked : undefined;
   const serial = again?.serial ?? leg.serial + 1;
+  const waitMs = again === undefined ? FIRST_REPEAT_MS : answerWithinMs + COMMAND_MARGIN_MS;
   const { id, callId, legs } = dialog;
   return {
     leg: {
       ...leg,
       serial,
-      asked: { state: "asked", serial, answerDueAtMs: nowMs + answerWithinMs + COMMAND_MARGIN_MS, repeats: again === undefined ? 0 : again.repeats + 1 },
+      asked: { state: "asked", serial, answerDueAtMs: nowMs + waitMs, repeats: again === undefined ? 0 : again.repeats + 1 },
     },
     action: { kind: "command", command: { kind: "request", id, callId, leg: name, method, serial, legs, answerWithinMs, reason } },
   };

@@ -23,7 +23,7 @@ export function encodeDialog(dialog: Dialog): string {
   const row: Row = [VERSION, state, id, callId, seen, createdAtMs, addressRow(legs.caller), addressRow(legs.callee)];
   switch (dialog.state) {
     case "early":
-      row.push(dialog.givenUpAtMs, dialog.endReason ?? 0);
+      row.push(dialog.givenUpAtMs, dialog.endReason ?? 0, ...askedRow(dialog.cancel));
       break;
     case "confirmed":
       row.push(dialog.answeredAtMs, dialog.acknowledgedAtMs, dialog.lifetimeEndsAtMs, legRow(dialog.caller), legRow(dialog.callee));
@@ -41,14 +41,16 @@ export function encodeDialog(dialog: Dialog): string {
 
 const addressRow = ({ address, tag, contact, routeSet, flow }: LegAddress): Address => [address, tag, contact, routeSet, flow];
 
-function legRow({ serial, answeredAtMs, status, asked }: LegState): Leg {
+const legRow = ({ serial, answeredAtMs, status, asked }: LegState): Leg => [serial, answeredAtMs, status, ...askedRow(asked)];
+
+function askedRow(asked: Asked): readonly number[] {
   switch (asked.state) {
     case "idle":
-      return [serial, answeredAtMs, status];
+      return [];
     case "due":
-      return [serial, answeredAtMs, status, asked.atMs];
+      return [asked.atMs];
     case "asked":
-      return [serial, answeredAtMs, status, asked.serial, asked.answerDueAtMs, asked.repeats];
+      return [asked.serial, asked.answerDueAtMs, asked.repeats];
   }
 }
 
@@ -70,8 +72,8 @@ function dialogOf(row: Row): Dialog {
   const known = { id, callId, seen, createdAtMs, legs };
   switch (state) {
     case "early": {
-      const [givenUpAtMs, endReason] = rest as [number, never];
-      return { state, ...known, givenUpAtMs, endReason: endReason === 0 ? undefined : endReason };
+      const [givenUpAtMs, endReason, ...cancel] = rest as [number, never, ...number[]];
+      return { state, ...known, givenUpAtMs, endReason: endReason === 0 ? undefined : endReason, cancel: askedOf(cancel) };
     }
     case "confirmed": {
       const [answeredAtMs, acknowledgedAtMs, lifetimeEndsAtMs, one, other] = rest as [number, number, number, Leg, Leg];
@@ -102,13 +104,10 @@ function dialogOf(row: Row): Dialog {
 
 const addressOf = ([address, tag, contact, routeSet, flow]: Address): LegAddress => ({ address, tag, contact, routeSet, flow });
 
-function legOf([serial, answeredAtMs, status, ...rest]: Leg): LegState {
-  const [first, answerDueAtMs, repeats] = rest;
-  const asked: Asked =
-    first === undefined
-      ? { state: "idle" }
-      : answerDueAtMs === undefined || repeats === undefined
-        ? { state: "due", atMs: first }
-        : { state: "asked", serial: first, answerDueAtMs, repeats };
-  return { serial, asked, answeredAtMs, status };
+const legOf = ([serial, answeredAtMs, status, ...asked]: Leg): LegState => ({ serial, asked: askedOf(asked), answeredAtMs, status });
+
+function askedOf([first, answerDueAtMs, repeats]: readonly number[]): Asked {
+  if (first === undefined) return { state: "idle" };
+  if (answerDueAtMs === undefined || repeats === undefined) return { state: "due", atMs: first };
+  return { state: "asked", serial: first, answerDueAtMs, repeats };
 }

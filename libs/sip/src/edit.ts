@@ -151,7 +151,7 @@ export class Edit {
         const from = index.values[line] ?? 0;
         const to = (index.nexts[line] ?? 0) - index.lineEnd.length;
         const value = text.slice(from, to);
-        const spans = value.includes(",") ? listSpans(value) : [[0, value.length] as const];
+        const spans = listSpans(value);
         const kept: string[] = [];
         let changed = false;
         for (const [start, end] of spans) {

@@ -34,8 +34,9 @@ export function splitList(text: string): readonly string[] {
   return values;
 }
 
-/** Start and end of each value of a comma list within the text. */
+/** Start and end of each value of a comma list within the text; empty ones are left out as `splitList` does. */
 export function listSpans(text: string): readonly (readonly [number, number])[] {
+  if (!text.includes(",")) return text.trim() === "" ? [] : [[0, text.length]];
   const spans: (readonly [number, number])[] = [];
   for (let at = 0; at <= text.length;) {
     const end = seek(text, COMMA, at);

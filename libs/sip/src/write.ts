@@ -25,15 +25,21 @@ export function writeResponse(request: Message, status: number, options: Respons
       name === "cseq" ||
       (name === "record-route" && status > 100 && status < 300) ||
       (name === "timestamp" && status === 100);
-    if (copied) out += text.slice(index.starts[at], index.nexts[at]);
+    if (copied) out += lineOf(request, at);
     else if (name === "to") {
       const tagged = status === 100 || options.toTag === undefined || request.to.tag !== undefined;
-      out += tagged ? text.slice(index.starts[at], index.nexts[at]) : `To: ${valueOf(text, index, at)};tag=${options.toTag}\r\n`;
+      out += tagged ? lineOf(request, at) : `To: ${valueOf(text, index, at)};tag=${options.toTag}\r\n`;
     }
   }
   for (const [name, value] of options.headers ?? []) out += `${name}: ${value}\r\n`;
   const body = options.body ?? "";
   return `${out}Content-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** Header line `n` as it came, its line ends CRLF also where the request uses bare line feeds. */
+function lineOf({ text, index }: Message, n: number): string {
+  const line = text.slice(index.starts[n], index.nexts[n]);
+  return index.lineEnd === "\n" ? line.replaceAll(/\r?\n/g, "\r\n") : line;
 }
 
 export interface RequestParts {

@@ -34,18 +34,18 @@ export function encodeInbound(inbound: Inbound): Uint8Array {
     at = writeShort(bytes, at, flow.host);
     at = bytes.writeUInt16BE(flow.port, at);
     at = bytes.writeDoubleBE(inbound.receivedAtMs, at);
-    bytes.write(text, at, "latin1");
-    return bytes;
+    at += bytes.write(text, at, "latin1");
+    return bytes.subarray(0, at);
   }
   const { callId, branch, method, fault } = inbound;
-  const bytes = Buffer.allocUnsafe(8 + callId.length + branch.length + method.length + Math.min(fault.length, 255));
+  const bytes = Buffer.allocUnsafe(8 + callId.length + branch.length + method.length + fault.length);
   bytes[0] = VERSION;
   bytes[1] = UNDELIVERABLE;
   let at = writeLong(bytes, 2, callId);
   at = writeLong(bytes, at, branch);
   at = writeShort(bytes, at, method);
-  at = writeShort(bytes, at, fault.slice(0, 255));
-  return bytes;
+  at = writeShort(bytes, at, fault);
+  return bytes.subarray(0, at);
 }
 
 /** Undefined for a version or form that this release does not know: the caller counts and drops it. */
@@ -73,9 +73,11 @@ export function decodeInbound(payload: Uint8Array): Inbound | undefined {
   return undefined;
 }
 
+/** At most 255 characters: peers choose some of these texts (a `maddr`, a `received`), and one that is too long shall not spoil the batch that it is in. */
 export function writeShort(bytes: Buffer, at: number, text: string): number {
-  bytes[at] = text.length;
-  return at + 1 + bytes.write(text, at + 1, "latin1");
+  const length = Math.min(text.length, 255);
+  bytes[at] = length;
+  return at + 1 + bytes.write(text, at + 1, length, "latin1");
 }
 
 export function writeLong(bytes: Buffer, at: number, text: string): number {

@@ -56,6 +56,18 @@ test("other versions and cut envelopes are refused, not misread", () => {
   expect(readFlow("udp|a|b|70000|h")).toBeUndefined();
 });
 
+test("a name that no envelope has room for spoils nothing of the other messages in its batch", () => {
+  const good: Outbound = { transport: "udp", connection: "", host: "192.0.2.1", port: 5060, callId: "c", branch: "b", method: "BYE", text: "text" };
+  const decoded = decodeOutbound(encodeOutbound([good, { ...good, host: "a.".repeat(200), method: "M".repeat(300) }, good]));
+  expect([decoded?.length, decoded?.[0], decoded?.[2]]).toEqual([3, good, good]);
+  // Longer than any name of the DNS may be (RFC 1035 §2.3.4): it stays one that cannot be resolved.
+  expect(decoded?.[1]?.host.length).toBe(255);
+  const flow = { transport: "tcp", ingress: "i", connection: "1", host: "h".repeat(300), port: 1 } as const;
+  expect(decodeInbound(encodeInbound({ kind: "message", flow, receivedAtMs: 1, text: "text" }))).toMatchObject({ text: "text", receivedAtMs: 1 });
+  const undeliverable = { kind: "undeliverable", callId: "c", branch: "b", method: "M".repeat(300), fault: "f".repeat(300) } as const;
+  expect(decodeInbound(encodeInbound(undeliverable))).toEqual({ ...undeliverable, method: "M".repeat(255), fault: "f".repeat(255) });
+});
+
 test("partitions are the same in every release, and evenly used", () => {
   expect(["a84b4c76e66710@pc33", "1-1@127.0.0.1", "2-1@127.0.0.1", "x", ""].map((callId) => partitionOf(callId, 256))).toEqual(PINNED);
   const counts = Array.from({ length: 256 }, () => 0);
