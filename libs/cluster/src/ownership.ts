@@ -153,6 +153,14 @@ export function startOwnership(options: OwnershipOptions): Ownership {
     if (wanted.size > 0) bus.publish(wantedBy(role), Buffer.from(JSON.stringify({ member, partitions: [...wanted] })));
   };
 
+  /** Until others listen for all that is ours, or for as long as one waits for them. */
+  const untilHeirs = async (): Promise<void> => {
+    const untilMs = performance.now() + HEIR_WITHIN_MS;
+    while (performance.now() < untilMs && [...held.keys()].some((partition) => !heirs.has(partition))) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+
   let queued = false;
   /** Rounds never overlap; a store that is away makes the present one fail within its own time limit. */
   const soon = (): void => {
@@ -210,11 +218,7 @@ export function startOwnership(options: OwnershipOptions): Ownership {
       clearInterval(timer);
       heardRelease.stop();
       await busy;
-      const others = membership.eligible(role).some((name) => name !== member);
-      const untilMs = performance.now() + HEIR_WITHIN_MS;
-      while (others && performance.now() < untilMs && [...held.keys()].some((partition) => !heirs.has(partition))) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      if (membership.eligible(role).some((name) => name !== member)) await untilHeirs();
       renewal.stop();
       clearInterval(expiry);
       heardWanted.stop();
