@@ -11,7 +11,9 @@ import {
   type DialogEvent,
   type DialogInput,
   type DialogPolicy,
+  type DialogStep,
   type EndReason,
+  type LegName,
 } from "@carillon/dialog";
 import type { Store, Write } from "@carillon/store";
 import { dialogDo, dialogIn, publicEvent, transactionDo } from "@carillon/wire";
@@ -31,6 +33,8 @@ export type DialogCounted =
   | "commandRepeated"
   | "envelopeUnknown"
   | "outboxSwept"
+  /** The outbox of a partition was read again: something that was told did not come, or could not be written. */
+  | "outboxRead"
   | "commitRefused"
   | "commitFailed"
   | "overflow"
@@ -49,6 +53,8 @@ export interface DialogOwnerOptions {
   readonly tracing?: Tracing | undefined;
   /** Dialogs kept in memory; others are read when something happens to them. */
   readonly maxCached?: number | undefined;
+  /** Pause between two looks for what was told and did not come, milliseconds. */
+  readonly sweepEveryMs?: number | undefined;
 }
 
 export interface DialogOwner {
@@ -75,7 +81,13 @@ interface Entry {
   actions: DialogAction[];
   /** Outbox entries taken in since the last commit. */
   taken: string[];
-  answers: (() => void)[];
+  answers: ((written: boolean) => void)[];
+}
+
+/** The last that was told of a partition; `serial` grows by one with each event while the epoch of the transaction service's lease is the same. */
+interface Told {
+  readonly epoch: string;
+  readonly serial: number;
 }
 
 interface Owned {
@@ -83,8 +95,11 @@ interface Owned {
   readonly subscriptions: Subscription[];
   readonly entries: Map<string, Entry>;
   readonly reading: Map<string, Waiting[]>;
-  /** What came while the outbox was being read. */
+  /** What came while the outbox was being read; undefined while it is not. */
   kept: (() => void)[] | undefined;
+  told: Told | undefined;
+  /** Something was missed after the reading of the outbox began. */
+  again: boolean;
   /** Outbox entries that the last sweep saw. */
   swept: ReadonlySet<string>;
   inFlight: number;
@@ -114,6 +129,9 @@ const REPEAT_FOR_MS = 10_000;
 const MOST_UNANSWERED = 50_000;
 const MOST_WAITING = 64;
 const MOST_KEPT = 10_000;
+const MOST_READING = 10_000;
+const FLUSH_LIMIT_MS = 1_000;
+const RETRY_AFTER_MS = 250;
 const MARGIN_MS = 600_000;
 
 /** The loop of the dialog service: events, due times and commands in; records, commands to the transaction service and public events out. */
@@ -135,6 +153,8 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
       entries: new Map(),
       reading: new Map(),
       kept: [],
+      told: undefined,
+      again: false,
       swept: new Set(),
       inFlight: 0,
       drained: undefined,
@@ -145,24 +165,50 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
       bus.subscribe(dialogIn(partition), (delivery) => told(owned, delivery)),
       bus.subscribe(dialogDo(partition), (delivery) => asked(owned, delivery)),
     );
-    const outbox = await retried(partition, () => store.record(partition, OUTBOX));
-    if (owned.closed) return;
-    if (outbox !== undefined) replay(owned, [...outbox]);
-    const kept = owned.kept ?? [];
-    owned.kept = undefined;
-    for (const one of kept) one();
+    // What is told before the broker knows of the subscription must be in the outbox that we read.
+    await bus.flush(FLUSH_LIMIT_MS).catch((error: unknown) => log.warn({ err: error, partition }, "could not wait for the subscriptions"));
+    await catchUp(owned);
   };
 
-  const retried = async <T>(partition: number, read: () => Promise<T | undefined>): Promise<T | undefined> => {
-    for (;;) {
+  /** Takes in what the outbox holds, then what came meanwhile. */
+  const catchUp = async (owned: Owned): Promise<void> => {
+    do {
+      owned.again = false;
+      const outbox = await readOutbox(owned);
+      if (owned.closed) return;
+      if (outbox !== undefined) replay(owned, [...outbox]);
+    } while (owned.again);
+    const kept = owned.kept ?? [];
+    owned.kept = undefined;
+    for (const one of kept) whenReady(owned, one);
+  };
+
+  /** Something that was told is missing: takes it from the outbox before anything that was told later. */
+  const missed = (owned: Owned): void => {
+    owned.again = true;
+    if (owned.kept !== undefined || owned.closed) return;
+    owned.kept = [];
+    count("outboxRead");
+    // Not before the commits of this turn are on their way: what they take in needs no reading.
+    queueMicrotask(() => {
+      catchUp(owned).catch((error: unknown) => {
+        count("bug");
+        log.error({ err: error, partition: owned.partition }, "could not take in an outbox");
+      });
+    });
+  };
+
+  /** Tries until it succeeds or the partition is no longer ours. */
+  const readOutbox = async (owned: Owned): Promise<ReadonlyMap<string, string> | undefined> => {
+    while (!owned.closed) {
       try {
-        return await read();
+        if (ownership.lease(owned.partition) !== undefined) return await store.record(owned.partition, OUTBOX);
       } catch (error) {
-        if (ownership.lease(partition) === undefined) return undefined;
-        log.warn({ err: error, partition }, "could not read the outbox; trying again");
-        await new Promise((resolve) => setTimeout(resolve, 250));
+        log.warn({ err: error, partition: owned.partition }, "could not read the outbox; trying again");
       }
+      await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS));
     }
+    return undefined;
   };
 
   const close = (partition: number): void => {
@@ -175,6 +221,7 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
       cached.delete(entry);
       dirty.delete(entry);
     }
+    for (const queue of owned.reading.values()) for (const { answer } of queue) answer?.({ ok: false, code: "unavailable" });
     for (const [key, one] of unanswered) if (one.partition === partition) unanswered.delete(key);
     owned.drained?.();
   };
@@ -225,7 +272,7 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
     }
   };
 
-  const sweeper = repeat(SWEEP_EVERY_MS, sweep, (error) => log.warn({ err: error }, "could not sweep the outboxes"));
+  const sweeper = repeat(options.sweepEveryMs ?? SWEEP_EVERY_MS, sweep, (error) => log.warn({ err: error }, "could not sweep the outboxes"));
 
   // --- what arrives ---
 
@@ -239,6 +286,10 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
     const batch = readTold(delivery.payload);
     if (batch === undefined) return count("envelopeUnknown");
     const { traceparent } = delivery;
+    // What is dropped here shows as a gap before what is told next.
+    if (ownership.lease(owned.partition) === undefined && owned.kept === undefined) return;
+    if (owned.kept !== undefined && owned.kept.length >= MOST_KEPT) return count("overflow");
+    if (follow(owned, batch)) missed(owned);
     whenReady(owned, () => {
       for (const { seq, event } of batch) {
         const span =
@@ -264,35 +315,75 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
     });
   };
 
+  /** Notes how far the transaction service has told; true if something before this was not heard. */
+  const follow = (owned: Owned, batch: readonly ToldEvent[]): boolean => {
+    const before = owned.told;
+    const first = batch[0];
+    const last = batch.at(-1);
+    if (first === undefined || last === undefined) return false;
+    const { epoch, serial } = readSeq(first.seq);
+    owned.told = readSeq(last.seq);
+    return before !== undefined && (epoch !== before.epoch || serial > before.serial + 1);
+  };
+
   /** `mayBeStored`: the dialog may be known to the store though not to us; a first event that comes straight from its call cannot be. */
   const handle = (owned: Owned, id: string, waiting: Waiting, mayBeStored: boolean): void => {
-    if (ownership.lease(owned.partition) === undefined) return waiting.answer?.({ ok: false, code: "unavailable" });
+    if (ownership.lease(owned.partition) === undefined) return dropped(owned, waiting);
     const entry = owned.entries.get(id);
     if (entry !== undefined) return apply(owned, entry, waiting);
     const reading = owned.reading.get(id);
     if (reading !== undefined) {
       if (reading.length < MOST_WAITING) reading.push(waiting);
-      else count("overflow");
+      else {
+        count("overflow");
+        dropped(owned, waiting);
+      }
       return;
     }
     if (!mayBeStored && waiting.input.kind === "early") return apply(owned, place(owned, id, undefined), waiting);
+    if (owned.reading.size >= MOST_READING) {
+      count("overflow");
+      return dropped(owned, waiting);
+    }
     const queue = [waiting];
     owned.reading.set(id, queue);
     store
       .value(owned.partition, dialogRecord(id))
       .then((text) => {
-        owned.reading.delete(id);
         if (owned.closed) return;
-        const read = place(owned, id, text === undefined ? undefined : decodeDialog(text));
+        owned.reading.delete(id);
+        const dialog = text === undefined ? undefined : readDialog(id, text);
+        if (dialog === "unreadable") {
+          for (const one of queue) one.answer?.({ ok: false, code: "unavailable" });
+          return;
+        }
+        const read = place(owned, id, dialog);
         for (const one of queue) apply(owned, read, one);
       })
       .catch((error: unknown) => {
-        // The outbox and the due time bring it again.
+        if (owned.closed) return;
         owned.reading.delete(id);
         count("commitFailed");
         log.warn({ err: error, "sip.dialog.id": id }, "could not read a dialog");
-        for (const one of queue) one.answer?.({ ok: false, code: "unavailable" });
+        for (const one of queue) dropped(owned, one);
       });
+  };
+
+  /** What cannot be taken in now: an event comes again from the outbox, a due time by itself, and who asks is told. */
+  const dropped = (owned: Owned, { seq, answer }: Waiting): void => {
+    answer?.({ ok: false, code: "unavailable" });
+    if (seq !== "") missed(owned);
+  };
+
+  const readDialog = (id: string, text: string): Dialog | "unreadable" => {
+    try {
+      return decodeDialog(text);
+    } catch (error) {
+      // A newer release wrote it, during an upgrade: one of its pods takes the outbox over.
+      count("bug");
+      log.error({ err: error, "sip.dialog.id": id }, "left a dialog unread");
+      return "unreadable";
+    }
   };
 
   const place = (owned: Owned, id: string, dialog: Dialog | undefined): Entry => {
@@ -314,28 +405,44 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
 
   const apply = (owned: Owned, entry: Entry, waiting: Waiting): void => {
     const { input, seq, answer } = waiting;
-    const before = entry.dialog;
+    const { id, dialog: before } = entry;
     if (seq !== "") entry.taken.push(seq);
     if (answer !== undefined) {
       if (before === undefined || before.state === "ended" || before.state === "ending") {
         return answer({ ok: false, code: before === undefined ? "not-found" : "ended" });
       }
-      entry.answers.push(() => answer({ ok: true }));
+      entry.answers.push((written) => answer(written ? { ok: true } : { ok: false, code: "unavailable" }));
     }
     const replayed = seq !== "" && before !== undefined && seq <= before.seen;
     if (!replayed) {
-      const { next, actions } = stepDialog(before, input, clock.nowMs(), policy, random);
+      const { next, actions } = stepped(id, before, input);
       entry.dialog = next === undefined || seq === "" ? next : { ...next, seen: seq };
       entry.changed ||= entry.dialog !== before;
       entry.actions.push(...actions);
-      if (input.kind === "answered") {
-        unanswered.delete(`${input.id}|${input.leg}`);
-        if (input.method === "OPTIONS") count("pingAnswered");
-      }
+      if (unanswered.size > 0 && before !== undefined) settle(before, next);
+      if (input.kind === "answered" && input.method === "OPTIONS") count("pingAnswered");
     }
     // A due time that comes too early or twice changes nothing, but must be put back where it was taken from.
     if (input.kind === "time") entry.storedDueAtMs = Number.NaN;
     if (entry.changed || entry.taken.length > 0 || input.kind === "time") mark(owned, entry);
+  };
+
+  const stepped = (id: string, before: Dialog | undefined, input: DialogInput): DialogStep => {
+    try {
+      const { next, actions } = stepDialog(before, input, clock.nowMs(), policy, random);
+      return { next, actions };
+    } catch (error) {
+      // A bug, or an event of a newer release: the event goes, the dialog and all others go on.
+      count("bug");
+      log.error({ err: error, "sip.dialog.id": id, event: input.kind }, "dropped an event: a step threw");
+      return { next: before, actions: [] };
+    }
+  };
+
+  /** Commands that this change has answered, or that came to nothing by it, are not given again. */
+  const settle = (before: Dialog, next: Dialog | undefined): void => {
+    for (const leg of ["caller", "callee"] as const) if (askedOf(before, leg) !== askedOf(next, leg)) unanswered.delete(`${before.id}|${leg}`);
+    if (next?.state !== "early") unanswered.delete(`${before.id}|`);
   };
 
   // --- write, then act ---
@@ -360,7 +467,11 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
     entry.taken = [];
     entry.answers = [];
     const fence = ownership.lease(owned.partition);
-    if (owned.closed || fence === undefined) return;
+    if (owned.closed || fence === undefined) {
+      for (const answer of answers) answer(false);
+      if (!owned.closed) forget(owned, entry);
+      return;
+    }
     const writes = writesOf(entry, dialog, changed);
     if (taken.length > 0) writes.push({ kind: "unset", name: OUTBOX, fields: taken });
     if (writes.length === 0) return;
@@ -373,25 +484,30 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
         entry.inFlight--;
         owned.inFlight--;
         if (outcome === "written" && ownership.lease(owned.partition) !== undefined) {
-          for (const action of actions) act(owned, dialog, action);
-          for (const answer of answers) answer();
+          for (const action of actions) if (isWanted(entry.dialog, action)) act(owned, dialog, action);
           const over = entry.dialog === undefined || entry.dialog.state === "ended";
           if (over && entry.inFlight === 0 && !entry.dirty) {
-            owned.entries.delete(entry.id);
+            if (owned.entries.get(entry.id) === entry) owned.entries.delete(entry.id);
             cached.delete(entry);
           }
         } else if (outcome === "refused") {
           count("commitRefused");
           close(owned.partition);
         } else if (outcome === "failed") {
-          // Memory may be ahead of the store: read it again when the outbox or the due time bring the events again.
           count("commitFailed");
-          owned.entries.delete(entry.id);
-          cached.delete(entry);
+          if (!owned.closed) forget(owned, entry);
         }
+        for (const answer of answers) answer(outcome === "written");
         if (owned.inFlight === 0) owned.drained?.();
       },
     });
+  };
+
+  /** Memory may be ahead of the store: reads the dialog again, and the events that were not taken in before those that come now. */
+  const forget = (owned: Owned, entry: Entry): void => {
+    if (owned.entries.get(entry.id) === entry) owned.entries.delete(entry.id);
+    cached.delete(entry);
+    missed(owned);
   };
 
   const writesOf = (entry: Entry, dialog: Dialog | undefined, changed: boolean): Write[] => {
@@ -443,9 +559,15 @@ export function startDialogOwner(options: DialogOwnerOptions): DialogOwner {
   const command = (partition: number, asking: CallCommand): void => {
     if (asking.kind === "request") count(asking.method === "BYE" ? "byeAsked" : "pingAsked");
     bus.publish(transactionDo(partition), Buffer.from(JSON.stringify([asking]), "latin1"));
-    if (asking.kind !== "request" || unanswered.size >= MOST_UNANSWERED) return;
+    if (unanswered.size >= MOST_UNANSWERED) return;
     const nowMs = clock.nowMs();
-    unanswered.set(`${asking.id}|${asking.leg}`, { partition, command: asking, nextAtMs: nowMs + 1_000, everyMs: 1_000, untilMs: nowMs + REPEAT_FOR_MS });
+    unanswered.set(`${asking.id}|${asking.kind === "request" ? asking.leg : ""}`, {
+      partition,
+      command: asking,
+      nextAtMs: nowMs + 1_000,
+      everyMs: 1_000,
+      untilMs: nowMs + REPEAT_FOR_MS,
+    });
   };
 
   /** A transaction pod may have died with the command: say it again soon. Its serial makes a repetition harmless. */
@@ -486,12 +608,45 @@ function parsed(text: string): unknown {
 
 function readEvent(text: string): DialogEvent | undefined {
   const read = parsed(text);
-  return typeof read === "object" && read !== null && "kind" in read && "id" in read ? (read as DialogEvent) : undefined;
+  return isEvent(read) ? read : undefined;
 }
 
-function readTold(payload: Uint8Array): readonly { readonly seq: string; readonly event: DialogEvent }[] | undefined {
+interface ToldEvent {
+  /** `<epoch>.<serial>` with leading zeros, so that it sorts as text. */
+  readonly seq: string;
+  readonly event: DialogEvent;
+}
+
+function readTold(payload: Uint8Array): readonly ToldEvent[] | undefined {
   const read = parsed(textOf(payload));
-  return Array.isArray(read) ? (read as { seq: string; event: DialogEvent }[]) : undefined;
+  return Array.isArray(read) && read.every(isTold) ? read : undefined;
+}
+
+function isTold(read: unknown): read is ToldEvent {
+  return typeof read === "object" && read !== null && "seq" in read && typeof read.seq === "string" && "event" in read && isEvent(read.event);
+}
+
+function isEvent(read: unknown): read is DialogEvent {
+  return typeof read === "object" && read !== null && "kind" in read && "id" in read && typeof read.id === "string";
+}
+
+function readSeq(seq: string): Told {
+  const at = seq.indexOf(".");
+  return { epoch: seq.slice(0, at), serial: Number(seq.slice(at + 1)) };
+}
+
+/** False for a command that came to nothing while it was written down: no ping follows a BYE. */
+function isWanted(dialog: Dialog | undefined, action: DialogAction): boolean {
+  if (action.kind !== "command") return true;
+  const { command } = action;
+  return command.kind === "cancel" ? dialog?.state === "early" : askedOf(dialog, command.leg) === command.serial;
+}
+
+/** Serial of the command toward a leg that is out; 0 if none is. */
+function askedOf(dialog: Dialog | undefined, leg: LegName): number {
+  if (dialog?.state !== "confirmed" && dialog?.state !== "ending") return 0;
+  const { asked } = dialog[leg];
+  return asked.state === "asked" ? asked.serial : 0;
 }
 
 type Asked = { readonly kind: "due"; readonly ids: readonly string[] } | { readonly kind: "end"; readonly id: string; readonly reason: EndReason };
@@ -499,5 +654,6 @@ type Asked = { readonly kind: "due"; readonly ids: readonly string[] } | { reado
 function readAsked(payload: Uint8Array): Asked | undefined {
   const read = parsed(textOf(payload));
   if (typeof read !== "object" || read === null || !("kind" in read)) return undefined;
-  return read.kind === "due" || read.kind === "end" ? (read as Asked) : undefined;
+  if (read.kind === "due") return "ids" in read && Array.isArray(read.ids) ? (read as Asked) : undefined;
+  return read.kind === "end" && "id" in read && typeof read.id === "string" && "reason" in read ? (read as Asked) : undefined;
 }

@@ -20,6 +20,22 @@ test("any way of cutting the stream gives the same messages", () => {
   );
 });
 
+test("pings and line ends between messages are the same however the stream is cut", () => {
+  const piece = fc.oneof(
+    fc.constantFrom("\r\n\r\n", "\r\n"),
+    fc.string({ unit: fc.constantFrom("\r", "\n", "a", "\r\n\r\n"), maxLength: 8 }).map((body) => message(body)),
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 8 }), fc.array(fc.nat({ max: 500 })), (pieces, cuts) => {
+      // A message at the end decides about line ends that might be half a ping.
+      const stream = [...pieces, message("end")].join("");
+      const places = [...new Set([0, ...cuts.filter((cut) => cut < stream.length), stream.length])].toSorted((a, b) => a - b);
+      expect(framesOf(places.slice(1).map((end, at) => stream.slice(places[at], end)))).toEqual(framesOf([stream]));
+      expect(framesOf([...stream])).toEqual(framesOf([stream]));
+    }),
+  );
+});
+
 test("a double CRLF between messages is a ping, a single one is nothing", () => {
   expect(
     framesOf([`\r\n\r\n${message("x")}\r\n${message("y")}`, "\r\n", "\r\n"]).map((frame) => (frame.kind === "message" ? frame.text.slice(-1) : frame.kind)),

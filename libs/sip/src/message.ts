@@ -285,7 +285,7 @@ function isMethod(text: string): boolean {
     const letter = (code >= 0x41 && code <= 0x5a) || (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39);
     if (!letter && !"-.!%*_+`'~".includes(text.charAt(at))) return false;
   }
-  return text.length <= 32;
+  return text.length <= 64;
 }
 
 function readCseq(value: string | undefined): Cseq | undefined {
