@@ -1,4 +1,4 @@
-import { unfolded } from "./header-index.ts";
+import { unfolded } from "./blank.ts";
 
 /**
  * The Call-ID of a message without reading the rest: what an ingress needs to find the owner. Undefined where the headers hold none, or an empty one.

@@ -1,3 +1,4 @@
+import { trimmed } from "./blank.ts";
 import { canonicalName } from "./header-index.ts";
 import type { Message } from "./message.ts";
 import { listSpans } from "./params.ts";
@@ -157,7 +158,7 @@ export class Edit {
         for (const [start, end] of spans) {
           const replacement = replaced.get(count);
           if (dropped.has(count)) changed = true;
-          else if (replacement === undefined) kept.push(value.slice(start, end).trim());
+          else if (replacement === undefined) kept.push(trimmed(value.slice(start, end)));
           else {
             kept.push(replacement);
             changed = true;

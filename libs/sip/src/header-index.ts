@@ -1,3 +1,4 @@
+import { isBlank, unfolded } from "./blank.ts";
 import { failed, type Read } from "./errors.ts";
 
 /** Where the header lines of a message are. Line `n` spans `starts[n]` to `nexts[n]`, its line end included; its value begins at `values[n]`. */
@@ -93,8 +94,6 @@ export function indexHeaders(text: string, at: number, lineEnd: string, maxHeade
   }
 }
 
-const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
-
 function isToken(name: string): boolean {
   if (known.has(name)) return true;
   for (let at = 0; at < name.length; at++) {
@@ -103,9 +102,6 @@ function isToken(name: string): boolean {
   }
   return true;
 }
-
-/** A header's value as one line, without blanks around it (RFC 3261 §7.3.1). */
-export const unfolded = (value: string): string => (value.includes("\n") ? value.replace(/[ \t]*\r?\n[ \t]+/g, " ").trim() : value.trim());
 
 /** The value of line `n`: folded lines joined by a space, trimmed. */
 export function valueOf(text: string, index: HeaderIndex, n: number): string {

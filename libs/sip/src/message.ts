@@ -1,3 +1,4 @@
+import { trimmed } from "./blank.ts";
 import { failed, fault, type Fault, type Read } from "./errors.ts";
 import { canonicalName, indexHeaders, valueOf, type HeaderIndex } from "./header-index.ts";
 import { readNameAddr, type NameAddr } from "./name-addr.ts";
@@ -293,7 +294,7 @@ function readCseq(value: string | undefined): Cseq | undefined {
   let space = 0;
   while (space < value.length && value.charCodeAt(space) > 0x20) space++;
   const number = readNumber(value.slice(0, space));
-  const method = value.slice(space).trim();
+  const method = trimmed(value.slice(space));
   return number === undefined || method === "" || !isMethod(method) ? undefined : { number, method };
 }
 

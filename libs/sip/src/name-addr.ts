@@ -1,3 +1,4 @@
+import { trimmed } from "./blank.ts";
 import { failed, type Read } from "./errors.ts";
 import { readParams, seek, type Params } from "./params.ts";
 
@@ -18,13 +19,13 @@ export function readNameAddr(text: string): Read<NameAddr> {
     const close = text.indexOf(">", open);
     if (close < 0) return failed("CARILLON_SIP_BAD_ADDRESS", text);
     const params = readParams(text, close + 1);
-    const name = text.slice(0, open).trim();
-    const uri = text.slice(open + 1, close).trim();
+    const name = trimmed(text.slice(0, open));
+    const uri = trimmed(text.slice(open + 1, close));
     if (uri === "") return failed("CARILLON_SIP_BAD_ADDRESS", text);
     return { ok: true, value: { display: unquoted(name), uri, params, tag: params.get("tag"), text } };
   }
   const end = seek(text, 0x3b, 0);
-  const uri = text.slice(0, end).trim();
+  const uri = trimmed(text.slice(0, end));
   if (uri === "" || uri.includes('"')) return failed("CARILLON_SIP_BAD_ADDRESS", text);
   const params = readParams(text, end);
   return { ok: true, value: { display: "", uri, params, tag: params.get("tag"), text } };

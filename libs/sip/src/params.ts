@@ -1,3 +1,5 @@
+import { trimmed } from "./blank.ts";
+
 /** Where a separator outside of quoted strings and angle brackets stands, from `from` on; the text's length if nowhere. */
 export function seek(text: string, separator: number, from: number): number {
   let quoted = false;
@@ -21,13 +23,13 @@ const SEMICOLON = 0x3b;
 /** The values of a comma list (RFC 3261 §7.3.1), trimmed, empty ones left out. */
 export function splitList(text: string): readonly string[] {
   if (!text.includes(",")) {
-    const only = text.trim();
+    const only = trimmed(text);
     return only === "" ? [] : [only];
   }
   const values: string[] = [];
   for (let at = 0; at <= text.length;) {
     const end = seek(text, COMMA, at);
-    const value = text.slice(at, end).trim();
+    const value = trimmed(text.slice(at, end));
     if (value !== "") values.push(value);
     at = end + 1;
   }
@@ -36,11 +38,11 @@ export function splitList(text: string): readonly string[] {
 
 /** Start and end of each value of a comma list within the text; empty ones are left out as `splitList` does. */
 export function listSpans(text: string): readonly (readonly [number, number])[] {
-  if (!text.includes(",")) return text.trim() === "" ? [] : [[0, text.length]];
+  if (!text.includes(",")) return trimmed(text) === "" ? [] : [[0, text.length]];
   const spans: (readonly [number, number])[] = [];
   for (let at = 0; at <= text.length;) {
     const end = seek(text, COMMA, at);
-    if (text.slice(at, end).trim() !== "") spans.push([at, end]);
+    if (trimmed(text.slice(at, end)) !== "") spans.push([at, end]);
     at = end + 1;
   }
   return spans;
@@ -57,11 +59,11 @@ export function readParams(text: string, from: number): Params {
   const params = new Map<string, string>();
   while (at < text.length) {
     const end = seek(text, SEMICOLON, at + 1);
-    const part = text.slice(at + 1, end).trim();
+    const part = trimmed(text.slice(at + 1, end));
     if (part !== "") {
       const equals = part.indexOf("=");
-      const name = (equals < 0 ? part : part.slice(0, equals)).trim().toLowerCase();
-      if (!params.has(name)) params.set(name, equals < 0 ? "" : part.slice(equals + 1).trim());
+      const name = trimmed(equals < 0 ? part : part.slice(0, equals)).toLowerCase();
+      if (!params.has(name)) params.set(name, equals < 0 ? "" : trimmed(part.slice(equals + 1)));
     }
     at = end;
   }

@@ -62,8 +62,8 @@ test("a name that no envelope has room for spoils nothing of the other messages 
   expect([decoded?.length, decoded?.[0], decoded?.[2]]).toEqual([3, good, good]);
   // Longer than any name of the DNS may be (RFC 1035 §2.3.4): it stays one that cannot be resolved.
   expect(decoded?.[1]?.host.length).toBe(255);
-  const flow = { transport: "tcp", ingress: "i", connection: "1", host: "h".repeat(300), port: 1 } as const;
-  expect(decodeInbound(encodeInbound({ kind: "message", flow, receivedAtMs: 1, text: "text" }))).toMatchObject({ text: "text", receivedAtMs: 1 });
+  const far = { transport: "tcp", ingress: "i", connection: "1", host: "h".repeat(300), port: 1 } as const;
+  expect(decodeInbound(encodeInbound({ kind: "message", flow: far, receivedAtMs: 1, text: "text" }))).toMatchObject({ text: "text", receivedAtMs: 1 });
   const undeliverable = { kind: "undeliverable", callId: "c", branch: "b", method: "M".repeat(300), fault: "f".repeat(300) } as const;
   expect(decodeInbound(encodeInbound(undeliverable))).toEqual({ ...undeliverable, method: "M".repeat(255), fault: "f".repeat(255) });
 });
