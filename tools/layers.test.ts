@@ -12,6 +12,7 @@ const MAY: Readonly<Record<string, readonly string[]>> = {
   transaction: [],
   dialog: [],
   proxy: ["sip", "transaction", "dialog", "wire"],
+  script: ["sip", "proxy"],
   bus: ["@nats-io/transport-node"],
   store: ["ioredis"],
   config: ["zod", "yaml"],

@@ -98,7 +98,7 @@ describe("ownership", () => {
 });
 
 const identity: Identity = { advertised: [{ transport: "udp", host: "proxy.test", port: 5060 }], names: new Set(["proxy.test"]), ports: new Set([5060]) };
-const policy: Policy = { identity, route: builtinRoute(identity, { allows: () => true }), timerCMs: 60_000, dialogKeepMs: 600_000, seed: 1 };
+const policy: Policy = { identity, route: builtinRoute(identity, { allows: () => true }), script: undefined, timerCMs: 60_000, dialogKeepMs: 600_000, seed: 1 };
 
 /** A pod with transaction and dialog service; `crash` ends it between a commit and what it was to do afterwards, or at once. */
 function pod(name: string, dialogPolicy: DialogPolicy): { crash: () => void; counts: Map<DialogCounted, number>; ends: EndReason[] } {

@@ -12,6 +12,7 @@ export function policyOf(config: Config, listening: readonly Listen[] = config.s
   return {
     identity,
     route: builtinRoute(identity, relayRule(config.sip.relay)),
+    script: undefined,
     timerCMs: config.sip.timerCMs,
     dialogKeepMs: config.dialog.timeoutMs + DIALOG_MARGIN_MS,
     seed: createHash("sha256").update(`carillon ${config.cluster.secret}`).digest().readInt32BE(0),

@@ -20,10 +20,38 @@ export interface Legs {
   readonly callee: LegAddress;
 }
 
+/** What a dialog is created with, where it differs from the configuration. Times in milliseconds. */
+export interface DialogTerms {
+  readonly pingCaller?: boolean | undefined;
+  readonly pingCallee?: boolean | undefined;
+  readonly byeOnTimeout?: boolean | undefined;
+  readonly lifetimeMs?: number | undefined;
+  readonly pingIntervalMs?: number | undefined;
+  /** Profiles that it is counted in, by name; the value is empty for a profile without values. */
+  readonly profiles?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The dialog that a new one takes the place of (RFC 3891). */
+export interface ReplacedDialog {
+  readonly callId: string;
+  readonly toTag: string;
+  readonly fromTag: string;
+}
+
+/** How a dialog begins. */
+export interface Beginning {
+  readonly id: string;
+  readonly callId: string;
+  readonly atMs: number;
+  readonly legs: Legs;
+  readonly terms?: DialogTerms | undefined;
+  readonly replaces?: ReplacedDialog | undefined;
+}
+
 /** What the transaction service tells of a dialog. `id` is the dialog's id, `atMs` an instant of the cluster's clock. */
 export type DialogEvent =
-  | { readonly kind: "early"; readonly id: string; readonly callId: string; readonly atMs: number; readonly legs: Legs }
-  | { readonly kind: "confirmed"; readonly id: string; readonly callId: string; readonly atMs: number; readonly legs: Legs }
+  | (Beginning & { readonly kind: "early" })
+  | (Beginning & { readonly kind: "confirmed" })
   | { readonly kind: "acknowledged"; readonly id: string; readonly atMs: number }
   /** The INVITE ended without a 2xx for this dialog. `status` is the final response that went upstream. */
   | { readonly kind: "failed"; readonly id: string; readonly atMs: number; readonly status: number; readonly cancelled: boolean }

@@ -1,4 +1,4 @@
-export type { CallCommand, DialogEvent, LegAddress, LegName, Legs, OwnMethod } from "./events.ts";
+export type { Beginning, CallCommand, DialogEvent, DialogTerms, LegAddress, LegName, Legs, OwnMethod, ReplacedDialog } from "./events.ts";
 export {
   nextDueAtMs,
   stepDialog,

@@ -21,7 +21,7 @@ class Driver {
 
   constructor(decision?: Decision) {
     const route = decision === undefined ? builtinRoute(identity, { allows: () => true }) : (): Decision => decision;
-    this.policy = { identity, route, timerCMs: 180_000, dialogKeepMs: 50_000_000, seed: 1 };
+    this.policy = { identity, route, script: undefined, timerCMs: 180_000, dialogKeepMs: 50_000_000, seed: 1 };
   }
 
   step(change: (fx: Effects) => void): readonly Message[] {
@@ -286,7 +286,7 @@ describe("forking", () => {
     driver.sent.filter(({ message: one }) => one.method === "INVITE" && one.isRequest).map((one) => one.message);
 
   test("serial: the next target is tried when one has failed, and the best response goes up", () => {
-    const driver = new Driver({ kind: "relay", targets: uris.map((uri) => [uri]) });
+    const driver = new Driver({ kind: "relay", targets: uris.map((uri) => [{ uri }]) });
     driver.receive(request("INVITE", 1), CALLER);
     for (const [at, status] of [503, 486, 404].entries()) {
       expect(invites(driver).map(({ requestUri }) => requestUri)).toEqual(uris.slice(0, at + 1));
@@ -297,7 +297,7 @@ describe("forking", () => {
   });
 
   test("parallel: the first answer cancels the others, and an answer that crossed makes a dialog of its own", () => {
-    const driver = new Driver({ kind: "relay", targets: [uris] });
+    const driver = new Driver({ kind: "relay", targets: [uris.map((uri) => ({ uri }))] });
     driver.receive(request("INVITE", 1), CALLER);
     const [one, two, three] = invites(driver);
     driver.receive(answer(two!, 180, "t2"), CALLEE);
@@ -310,7 +310,7 @@ describe("forking", () => {
   });
 
   test("a 6xx ends all: nobody else is asked", () => {
-    const driver = new Driver({ kind: "relay", targets: [uris.slice(0, 2), uris.slice(2)] });
+    const driver = new Driver({ kind: "relay", targets: [uris.slice(0, 2), uris.slice(2)].map((group) => group.map((uri) => ({ uri }))) });
     driver.receive(request("INVITE", 1), CALLER);
     const [one, two] = invites(driver);
     driver.receive(answer(two!, 180, "t2"), CALLEE);

@@ -1,9 +1,11 @@
-import type { LegName } from "@carillon/dialog";
+import type { DialogTerms, LegName } from "@carillon/dialog";
 import type { Message } from "@carillon/sip";
 import type { ClientInvite, ClientNonInvite, ServerInvite, ServerNonInvite } from "@carillon/transaction";
 import type { Flow } from "@carillon/wire/flow";
 import type { CseqMap } from "./cseq-map.ts";
 import type { NextHop } from "./next-hop.ts";
+import type { Armed, Held, Waiting } from "./route-run.ts";
+import type { Target } from "./routing.ts";
 
 /**
  * All that the cluster knows of a Call-ID: what one owner holds in memory and writes to the call's record. It is changed in place by the functions of this library,
@@ -16,6 +18,8 @@ export interface Call {
   readonly invites: Map<string, InviteContext>;
   /** Other requests that pass through, by server transaction key. Not stored over UDP: their retransmission rebuilds them. */
   readonly requests: Map<string, RequestContext>;
+  /** Requests other than INVITE that wait for a route, by server transaction key. In memory only: their sender repeats them, or its ingress does. */
+  readonly waiting: Map<string, WaitingRequest>;
   /** Requests of the cluster's own (pings, BYEs), by branch. */
   readonly own: Map<string, OwnRequest>;
   /** Dialogs by id: what in-dialog requests need on their way through. */
@@ -35,14 +39,28 @@ export interface InviteContext {
   readonly toTag: string;
   /** To tag of the responses that the cluster makes itself. */
   readonly ownTag: string;
-  /** Id of the dialog that this INVITE may create; empty for a re-INVITE. */
-  readonly dialogId: string;
+  /** Id of the dialog that this INVITE may create; empty for a re-INVITE, and where the cluster does not stay in the path. */
+  dialogId: string;
   readonly startedAtMs: number;
   server: ServerInvite;
   branches: InviteBranch[];
   /** Targets to try when the present branches have failed, group after group. */
-  pending: readonly (readonly string[])[];
+  pending: readonly (readonly Target[])[];
+  /** Whether only a target that is not available makes way for the next group. */
+  failover: "any" | "unavailable";
   cancelled: boolean;
+  /** Version of the script that routes it; empty where none does (yet). */
+  script: string;
+  /** Call variables: a JSON object; empty for none. */
+  vars: string;
+  armed: Armed;
+  terms: DialogTerms | undefined;
+  /** The route that it waits for. */
+  waiting: Waiting | undefined;
+  /** Routes that were run for it. */
+  runs: number;
+  /** Responses that wait for a reply route, the first of them for one that runs. */
+  held: readonly Held[];
   /** Early dialogs that were told, by the To tag that made them. */
   early: { readonly tag: string; readonly id: string; readonly branch: string }[];
   /** To tag of the final response that went upstream, for an ACK that comes with a branch of its own. */
@@ -65,6 +83,8 @@ export interface InviteBranch {
   client: ClientInvite;
   /** RFC 3261 §16.6 step 11: milliseconds; `Infinity` once a final response is there. */
   timerCAtMs: number;
+  /** When the script gives it up, milliseconds. */
+  limitAtMs: number;
   /** Whether CANCEL waits for a provisional response, is on its way, or is not wanted. */
   cancel: "no" | "wanted" | "sent";
   cancelling: ClientNonInvite | undefined;
@@ -88,8 +108,21 @@ export interface RequestContext {
   readonly dialogId: string;
   readonly from: LegName | undefined;
   readonly stored: boolean;
+  readonly script: string;
+  readonly vars: string;
+  readonly armed: Armed;
+  /** The response that waits for a reply route. */
+  held: Held | undefined;
   server: ServerNonInvite;
   client: ClientNonInvite;
+}
+
+/** A request other than INVITE whose way a route has yet to say. */
+export interface WaitingRequest {
+  readonly key: string;
+  readonly flow: Flow;
+  readonly request: string;
+  readonly serial: number;
 }
 
 export interface OwnRequest {
@@ -99,7 +132,9 @@ export interface OwnRequest {
   readonly method: "OPTIONS" | "BYE";
   readonly serial: number;
   readonly hop: NextHop;
-  readonly sent: string;
+  sent: string;
+  /** Whether a local route has yet to see it. */
+  waiting: boolean;
   client: ClientNonInvite;
 }
 
@@ -126,7 +161,7 @@ export interface OwnMark {
 export const NO_MARK: OwnMark = { serial: 0, status: 0 };
 
 export function newCall(callId: string, partition: number): Call {
-  return { callId, partition, invites: new Map(), requests: new Map(), own: new Map(), paths: new Map() };
+  return { callId, partition, invites: new Map(), requests: new Map(), waiting: new Map(), own: new Map(), paths: new Map() };
 }
 
 /** Whether all of the call's dialogs are over. */
@@ -136,4 +171,4 @@ export function isOver(call: Call): boolean {
 }
 
 /** Whether transactions are under way; if not, only the dialogs' paths are left. */
-export const isLive = (call: Call): boolean => call.invites.size > 0 || call.requests.size > 0 || call.own.size > 0;
+export const isLive = (call: Call): boolean => call.invites.size > 0 || call.requests.size > 0 || call.own.size > 0 || call.waiting.size > 0;

@@ -1,5 +1,6 @@
 import type { DialogEvent } from "@carillon/dialog";
 import type { NextHop } from "./next-hop.ts";
+import type { RouteRun } from "./route-run.ts";
 
 /** A message to send once the writes are done. `branch` is empty for a response. */
 export interface Sending {
@@ -27,7 +28,10 @@ export type Counted =
   | "ackAbsorbed"
   | "ackForwarded"
   | "cancelled"
-  | "commandRepeated";
+  | "commandRepeated"
+  | "branchLimit"
+  | "routeRan"
+  | "routeFailed";
 
 /**
  * What a step wants done: first all writes, in one atomic commit together with the dialog events (the outbox); then the sendings, in order. Without writes and events
@@ -40,6 +44,8 @@ export class Effects {
   readonly events: DialogEvent[] = [];
   readonly sendings: Sending[] = [];
   readonly counted: Counted[] = [];
+  /** Routes to run once the writes are done; what comes of each goes to `routed`. */
+  readonly runs: RouteRun[] = [];
   /** Until when transactions of the call may be under way, milliseconds; 0: as before. */
   liveUntilMs = 0;
   /** Until when the record must be readable, milliseconds; 0: as before. */
@@ -65,6 +71,10 @@ export class Effects {
 
   tell(event: DialogEvent): void {
     this.events.push(event);
+  }
+
+  run(run: RouteRun): void {
+    this.runs.push(run);
   }
 
   count(what: Counted): void {

@@ -1,10 +1,12 @@
 export { advertisedFor, defaultPort, isOurs, isOurUri, type Address, type Identity } from "./identity.ts";
-export { builtinRoute, type Decision, type RelayRule, type Route } from "./routing.ts";
+export { builtinRoute, type Decision, type RelayRule, type Route, type Target } from "./routing.ts";
+export type { Armed, RanTarget, RouteKind, RouteOutcome, RouteRun, ScriptShape } from "./route-run.ts";
 export type { Policy } from "./policy.ts";
 export { newCall, isLive, isOver, type Call, type DialogPath, type InviteContext, type OwnRequest } from "./call.ts";
 export { Effects, type Counted, type Sending } from "./effects.ts";
-export { nextDueAtMs, obey, receive, time, undeliverable } from "./receive.ts";
+export { nextDueAtMs, obey, receive, resume, routed, time, undeliverable, waits } from "./receive.ts";
 export { callRecord, LIVE, readCall } from "./record.ts";
 export { mapped, NO_CSEQ, passed, taken, unmapped, type CseqMap } from "./cseq-map.ts";
 export { bestOf } from "./best-response.ts";
 export type { NextHop } from "./next-hop.ts";
+export type { DialogTerms } from "@carillon/dialog";

@@ -1,4 +1,4 @@
-import type { LegAddress, LegName, Legs } from "@carillon/dialog";
+import type { Beginning, LegAddress, LegName, Legs } from "@carillon/dialog";
 import { readMessage, writeAck, writeCancel, writeResponse, type Message } from "@carillon/sip";
 import {
   startClientInvite,
@@ -22,6 +22,8 @@ import { passPath, pathOf } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { saveInvite, savePath, dropInvite, dropPath } from "./record.ts";
 import { isStranger, refusal } from "./refusal.ts";
+import { armedNext, MOST_HELD, replyNames, ROUTE_LIMIT_MS, type Held, type RouteKind, type RouteOutcome, type RouteRun } from "./route-run.ts";
+import type { Decision, Target } from "./routing.ts";
 
 /** A finished transaction's record outlives it by this much, milliseconds. */
 const RECORD_MARGIN_MS = 10_000;
@@ -39,12 +41,26 @@ export function startInvite(call: Call, request: Message, flow: Flow, key: strin
   }
   if (context.toTag !== "") {
     if (isStranger(call, request, flow, policy)) return answer(call, context, 481, [], nowMs, fx);
+    if (policy.script?.sequential === true) return waitFor(call, context, "sequential", { nowMs, policy, fx });
     relayInvite(call, context, [[]], nowMs, policy, fx);
     return;
   }
-  const decision = policy.route(request, flow);
-  if (decision.kind === "reply") return answer(call, context, decision.status, decision.headers ?? [], nowMs, fx, decision.reason);
-  relayInvite(call, context, decision.targets, nowMs, policy, fx);
+  if (policy.script?.request === true) return waitFor(call, context, "request", { nowMs, policy, fx });
+  carryOut(call, context, policy.route(request, flow), nowMs, policy, fx);
+}
+
+/** Does what a route decided about the request. */
+function carryOut(call: Call, context: InviteContext, decision: Decision, nowMs: number, policy: Policy, fx: Effects): void {
+  switch (decision.kind) {
+    case "reply":
+      return answer(call, context, decision.status, decision.headers ?? [], nowMs, fx, decision.reason);
+    case "relay":
+      context.failover = decision.failover ?? "any";
+      return relayInvite(call, context, decision.targets, nowMs, policy, fx);
+    case "drop":
+      call.invites.delete(context.key);
+      if (context.stored) dropInvite(context, fx);
+  }
 }
 
 function newContext(call: Call, request: Message, flow: Flow, key: string, nowMs: number, policy: Policy): InviteContext {
@@ -63,7 +79,15 @@ function newContext(call: Call, request: Message, flow: Flow, key: string, nowMs
     server: startServerInvite(isReliable(flow.transport)),
     branches: [],
     pending: [],
+    failover: "any",
     cancelled: false,
+    script: policy.script?.version ?? "",
+    vars: "",
+    armed: {},
+    terms: undefined,
+    waiting: undefined,
+    runs: 0,
+    held: [],
     early: [],
     finalTag: "",
     request: request.text,
@@ -82,27 +106,55 @@ function isMerged(call: Call, context: InviteContext, request: Message): boolean
   return false;
 }
 
-/** Tries the groups of targets one after another. A group `[]` stands for the Request-URI as it is (within a dialog). */
-function relayInvite(call: Call, context: InviteContext, groups: readonly (readonly string[])[], nowMs: number, policy: Policy, fx: Effects): void {
-  const first = context.branches.length === 0;
+/** Tries the groups of targets one after another. An empty group stands for the Request-URI as it is (within a dialog). */
+function relayInvite(call: Call, context: InviteContext, groups: readonly (readonly Target[])[], nowMs: number, policy: Policy, fx: Effects): void {
   const [group, ...rest] = groups;
   context.pending = rest;
+  if (group === undefined) return answer(call, context, 480, [], nowMs, fx);
+  const name = context.armed.branch;
+  if (name !== undefined && group.length > 0) return waitFor(call, context, "branch", { nowMs, policy, fx, name, group });
+  sendGroup(call, context, group, [], nowMs, policy, fx);
+}
+
+/** Sends the INVITE to all targets of a group. `texts`: what a branch route made of it for each; null: it shall not leave there. */
+function sendGroup(
+  call: Call,
+  context: InviteContext,
+  group: readonly Target[],
+  texts: readonly (string | null | undefined)[],
+  nowMs: number,
+  policy: Policy,
+  fx: Effects,
+): void {
+  const first = context.branches.length === 0;
   const request = messageOf(context);
   if (request === undefined) return;
-  if (group === undefined) return answer(call, context, 480, [], nowMs, fx);
   const sending: InviteBranch[] = [];
-  for (const target of group.length === 0 ? [undefined] : group) {
-    const branch = newBranch(call, context, request, target, nowMs, policy, fx);
+  for (const [at, target] of group.length === 0 ? [[0, undefined] as const] : group.entries()) {
+    const text = texts[at];
+    const read = text === undefined || text === null ? undefined : readMessage(text);
+    const branch = text === null ? undefined : newBranch(call, context, read?.ok === true ? read.value : request, target, read?.ok === true, nowMs, policy, fx);
     if (branch === undefined) continue;
     context.branches.push(branch);
     sending.push(branch);
   }
   if (sending.length === 0) {
-    if (rest.length > 0) return relayInvite(call, context, rest, nowMs, policy, fx);
-    return first ? answer(call, context, 416, [], nowMs, fx) : decide(call, context, nowMs, fx);
+    if (context.pending.length > 0) return relayInvite(call, context, context.pending, nowMs, policy, fx);
+    return first ? answer(call, context, texts.includes(null) ? 480 : 416, [], nowMs, fx) : decide(call, context, nowMs, fx);
   }
-  if (first) respond(call, context, { kind: "respond", status: 100, message: writeResponse(request, 100) }, nowMs, fx);
+  trying(call, context, request, nowMs, fx);
   for (const branch of sending) fx.send(branch.hop, call.callId, branch.id, "INVITE", branch.sent);
+  keep(context, nowMs, policy, fx);
+}
+
+/** 100, unless something was said before. */
+function trying(call: Call, context: InviteContext, request: Message, nowMs: number, fx: Effects): void {
+  if (context.server.state === "proceeding" && context.server.last === undefined)
+    respond(call, context, { kind: "respond", status: 100, message: writeResponse(request, 100) }, nowMs, fx);
+}
+
+/** Stores the transaction with its messages. */
+function keep(context: InviteContext, nowMs: number, policy: Policy, fx: Effects): void {
   const liveUntilMs = nowMs + policy.timerCMs + 3 * 64 * T1_MS;
   fx.live(liveUntilMs);
   fx.keep(liveUntilMs + RECORD_MARGIN_MS);
@@ -113,12 +165,13 @@ function newBranch(
   call: Call,
   context: InviteContext,
   request: Message,
-  target: string | undefined,
+  target: Target | undefined,
+  routed: boolean,
   nowMs: number,
   policy: Policy,
   fx: Effects,
 ): InviteBranch | undefined {
-  const departure = departureOf(request, target, policy.identity, context.flow.ingress);
+  const departure = departureOf(request, routed ? request.requestUri : target?.uri, policy.identity, context.flow.ingress);
   if (departure === undefined) return undefined;
   const id = branchFor(context.key, `${departure.requestUri}|${context.branches.length}`, "INVITE", loopMark(request, policy.seed), policy.seed);
   const found = pathOf(call, request);
@@ -138,6 +191,7 @@ function newBranch(
     sent,
     client: startClientInvite(isReliable(departure.hop.transport), nowMs),
     timerCAtMs: nowMs + policy.timerCMs,
+    limitAtMs: target?.limitMs === undefined ? Infinity : nowMs + target.limitMs,
     cancel: "no",
     cancelling: undefined,
     status: 0,
@@ -207,6 +261,11 @@ export function cancelInvite(call: Call, context: InviteContext, nowMs: number, 
   context.pending = [];
   fx.count("cancelled");
   cancelBranches(call, context, undefined, nowMs, fx);
+  if (context.waiting !== undefined && context.branches.every((one) => one.status !== 0)) {
+    // What the route still says comes too late: nothing has left, or all of it has failed.
+    context.waiting = undefined;
+    return answer(call, context, 487, [], nowMs, fx);
+  }
   saveInvite(context, fx, false);
 }
 
@@ -238,11 +297,28 @@ export function branchResponded(
   policy: Policy,
   fx: Effects,
 ): void {
-  const status = response.status;
+  const { status } = response;
   if (response.cseq.method === "CANCEL") {
     if (branch.cancelling !== undefined) branch.cancelling = stepClientNonInvite(branch.cancelling, { kind: "response", status }, nowMs).next;
     return;
   }
+  if (status > 100 && replyRoutes(context, policy) && branch.client.state !== "completed") return hold(call, context, branch, response, flow, policy, fx);
+  passOn(call, context, branch, response, forwardedResponse(response, context.cseq), flow, nowMs, policy, fx);
+}
+
+/** Takes a response: `message` is what goes upstream of it; empty: nothing does. */
+function passOn(
+  call: Call,
+  context: InviteContext,
+  branch: InviteBranch,
+  response: Message,
+  message: string,
+  flow: Flow,
+  nowMs: number,
+  policy: Policy,
+  fx: Effects,
+): void {
+  const { status } = response;
   const before = branch.client.state;
   const { next, actions } = stepClientInvite(branch.client, { kind: "response", status }, nowMs);
   branch.client = next;
@@ -253,13 +329,13 @@ export function branchResponded(
   }
   if (!passes) {
     // RFC 3261 §16.7 step 5: a 2xx is always forwarded, even where our side of the transaction is through.
-    if (status >= 200 && status < 300) fx.respond(context.upstream, call.callId, forwardedResponse(response, context.cseq));
+    if (status >= 200 && status < 300) fx.respond(context.upstream, call.callId, message);
     else fx.count("responseRepeated");
     return;
   }
-  if (status < 200) provisional(call, context, branch, response, before === "calling", flow, nowMs, policy, fx);
-  else if (status < 300) succeeded(call, context, branch, response, flow, nowMs, policy, fx);
-  else failed(call, context, branch, status, forwardedResponse(response, context.cseq), nowMs, policy, fx);
+  if (status < 200) provisional(call, context, branch, response, message, before === "calling", flow, nowMs, policy, fx);
+  else if (status < 300) succeeded(call, context, branch, response, message, flow, nowMs, policy, fx);
+  else failed(call, context, branch, status, message, nowMs, policy, fx);
 }
 
 function sendAck(call: Call, branch: InviteBranch, response: Message, fx: Effects): void {
@@ -272,6 +348,7 @@ function provisional(
   context: InviteContext,
   branch: InviteBranch,
   response: Message,
+  message: string,
   first: boolean,
   flow: Flow,
   nowMs: number,
@@ -284,9 +361,9 @@ function provisional(
     sendCancel(call, branch, nowMs, fx);
     changed = true;
   }
-  if (response.status > 100 && context.server.state === "proceeding") {
+  if (response.status > 100 && message !== "" && branch.status === 0 && context.server.state === "proceeding") {
     if (context.dialogId !== "" && response.toTag !== "" && !context.cancelled && knowEarly(call, context, branch, response, flow, nowMs, fx)) changed = true;
-    respond(call, context, { kind: "respond", status: response.status, message: forwardedResponse(response, context.cseq) }, nowMs, fx);
+    respond(call, context, { kind: "respond", status: response.status, message }, nowMs, fx);
   }
   if (changed) saveInvite(context, fx, false);
 }
@@ -297,7 +374,7 @@ function knowEarly(call: Call, context: InviteContext, branch: InviteBranch, res
   if (context.early.some((one) => one.tag === tag)) return false;
   const id = openPath(call, context, branch, tag, fx);
   const request = messageOf(context);
-  if (request !== undefined) fx.tell({ kind: "early", id, callId: call.callId, atMs: nowMs, legs: legsOf(request, context.flow, response, flow) });
+  if (request !== undefined) fx.tell({ kind: "early", ...beginning(call, context, id, request, response, flow, nowMs) });
   return true;
 }
 
@@ -321,11 +398,24 @@ function openPath(call: Call, context: InviteContext, branch: InviteBranch, tag:
   return id;
 }
 
-function succeeded(call: Call, context: InviteContext, branch: InviteBranch, response: Message, flow: Flow, nowMs: number, policy: Policy, fx: Effects): void {
-  const again = branch.status !== 0;
+function succeeded(
+  call: Call,
+  context: InviteContext,
+  branch: InviteBranch,
+  response: Message,
+  message: string,
+  flow: Flow,
+  nowMs: number,
+  policy: Policy,
+  fx: Effects,
+): void {
+  // A branch that was given up may answer all the same.
+  const again = branch.status >= 200 && branch.status < 300;
   branch.status = response.status;
   branch.timerCAtMs = Infinity;
+  branch.limitAtMs = Infinity;
   context.pending = [];
+  context.waiting = undefined;
   let changed = !again;
   if (context.dialogId === "") {
     if (!again) refreshTargets(call, context, response, flow, nowMs, fx);
@@ -334,7 +424,6 @@ function succeeded(call: Call, context: InviteContext, branch: InviteBranch, res
     cancelBranches(call, context, branch, nowMs, fx);
     branch.sent = "";
   }
-  const message = forwardedResponse(response, context.cseq);
   if (context.server.state === "proceeding" || context.server.state === "accepted")
     respond(call, context, { kind: "respond", status: response.status, message }, nowMs, fx);
   else fx.respond(context.upstream, call.callId, message);
@@ -353,7 +442,7 @@ function confirm(call: Call, context: InviteContext, branch: InviteBranch, respo
   const id = known?.id ?? openPath(call, context, branch, tag, fx);
   context.early = context.early.map((one) => (one.tag === tag ? { ...one, branch: "confirmed" } : one));
   const request = messageOf(context);
-  if (request !== undefined) fx.tell({ kind: "confirmed", id, callId: call.callId, atMs: nowMs, legs: legsOf(request, context.flow, response, flow) });
+  if (request !== undefined) fx.tell({ kind: "confirmed", ...beginning(call, context, id, request, response, flow, nowMs) });
   fx.keep(nowMs + policy.dialogKeepMs);
   return true;
 }
@@ -364,14 +453,21 @@ function failed(call: Call, context: InviteContext, branch: InviteBranch, status
   branch.status = status;
   branch.response = message;
   branch.timerCAtMs = Infinity;
+  branch.limitAtMs = Infinity;
+  if (context.failover === "unavailable" && status !== 408 && (status < 500 || status >= 600)) context.pending = [];
   if (status >= 600) {
     // RFC 3261 §16.7 step 5: nobody else is asked any more.
     context.pending = [];
     cancelBranches(call, context, branch, nowMs, fx);
   }
-  if (context.server.state === "proceeding" && context.branches.every((one) => one.status !== 0)) {
-    if (context.pending.length > 0 && !context.cancelled) return relayInvite(call, context, context.pending, nowMs, policy, fx);
-    return decide(call, context, nowMs, fx);
+  if (context.server.state === "proceeding" && context.waiting === undefined && context.branches.every((one) => one.status !== 0)) {
+    if (context.cancelled) return decide(call, context, nowMs, fx);
+    if (context.pending.length > 0) return relayInvite(call, context, context.pending, nowMs, policy, fx);
+    const name = context.armed.failure;
+    if (name === undefined) return decide(call, context, nowMs, fx);
+    context.armed = { ...context.armed, failure: undefined };
+    finishEarly(call, context, branch, status, nowMs, fx);
+    return waitFor(call, context, "failure", { nowMs, policy, fx, name });
   }
   finishEarly(call, context, branch, status, nowMs, fx);
   saveInvite(context, fx, false);
@@ -435,6 +531,7 @@ export function branchUndeliverable(call: Call, context: InviteContext, branch: 
 /** Whatever is due in this transaction. */
 export function inviteTime(call: Call, context: InviteContext, nowMs: number, policy: Policy, fx: Effects): void {
   respond(call, context, { kind: "time" }, nowMs, fx);
+  if (context.waiting !== undefined && nowMs >= context.waiting.untilAtMs) giveUpRoute(call, context, nowMs, fx);
   for (const branch of context.branches) branchTime(call, context, branch, nowMs, policy, fx);
   if (!isThrough(context)) return;
   finishEarly(call, context, undefined, 408, nowMs, fx);
@@ -464,9 +561,11 @@ function branchTime(call: Call, context: InviteContext, branch: InviteBranch, no
       fx.send(branch.hop, call.callId, branch.id, "CANCEL", writeCancel(invite.value));
     }
   }
-  if (branch.status === 0 && nowMs >= branch.timerCAtMs) {
-    fx.count("timerC");
+  if (branch.status === 0 && nowMs >= Math.min(branch.timerCAtMs, branch.limitAtMs)) {
+    fx.count(nowMs >= branch.timerCAtMs ? "timerC" : "branchLimit");
+    // RFC 3261 §9.1: what has said nothing yet is cancelled when it does.
     if (branch.cancel === "no" && branch.client.state === "proceeding") sendCancel(call, branch, nowMs, fx);
+    else if (branch.cancel === "no") branch.cancel = "wanted";
     failed(call, context, branch, branch.cancel === "sent" && context.cancelled ? 487 : 408, "", nowMs, policy, fx);
   }
 }
@@ -479,6 +578,155 @@ function isThrough(context: InviteContext): boolean {
   );
 }
 
+// --- routes of a script ---
+
+interface WaitOptions {
+  readonly nowMs: number;
+  readonly policy: Policy;
+  readonly fx: Effects;
+  readonly name?: string | undefined;
+  readonly group?: readonly Target[] | undefined;
+  readonly fault?: string | undefined;
+}
+
+/** The transaction waits for a route. It is stored first, so that the route runs again if this owner does not live to hear what came of it. */
+function waitFor(call: Call, context: InviteContext, route: RouteKind, options: WaitOptions): void {
+  const { nowMs, policy, fx, name = "", group = [], fault = "" } = options;
+  const request = messageOf(context);
+  if (request === undefined) return;
+  context.runs++;
+  context.waiting = { route, name, serial: context.runs, group, fault, untilAtMs: nowMs + ROUTE_LIMIT_MS };
+  trying(call, context, request, nowMs, fx);
+  fx.run(runOf(call, context));
+  keep(context, nowMs, policy, fx);
+}
+
+function runOf(call: Call, context: InviteContext): RouteRun {
+  const { waiting } = context;
+  const best = bestOf(
+    context.branches.filter((one) => one.status >= 300),
+    false,
+  );
+  const targets =
+    waiting?.route === "branch"
+      ? waiting.group.map(({ uri }) => ({ uri, status: 0 }))
+      : context.branches.map(({ target, status }) => ({ uri: target, status }));
+  return {
+    callId: call.callId,
+    key: context.key,
+    serial: waiting?.serial ?? 0,
+    script: context.script,
+    route: waiting?.route ?? "request",
+    name: waiting?.name ?? "",
+    flow: context.flow,
+    request: context.request,
+    response: best?.response ?? "",
+    status: best?.status ?? 0,
+    targets,
+    vars: context.vars,
+    dialogId: context.dialogId,
+    fault: waiting?.fault ?? "",
+  };
+}
+
+/** Another owner was at it: the route that it did not live to hear of runs again. */
+export function resumeInvite(call: Call, context: InviteContext, fx: Effects): void {
+  if (context.waiting !== undefined) fx.run(runOf(call, context));
+}
+
+function giveUpRoute(call: Call, context: InviteContext, nowMs: number, fx: Effects): void {
+  context.waiting = undefined;
+  fx.count("routeFailed");
+  answer(call, context, 500, [], nowMs, fx);
+}
+
+/** What came of a route of this transaction. What nobody waits for any more is left. */
+export function inviteRouted(call: Call, context: InviteContext, run: RouteRun, outcome: RouteOutcome, nowMs: number, policy: Policy, fx: Effects): void {
+  if (run.route === "reply") return replied(call, context, run, outcome, nowMs, policy, fx);
+  const { waiting } = context;
+  if (waiting === undefined || waiting.serial !== run.serial) return;
+  context.waiting = undefined;
+  fx.count(outcome.failed === undefined ? "routeRan" : "routeFailed");
+  if (outcome.failed !== undefined) {
+    if (policy.script?.error === true && run.route !== "error") return waitFor(call, context, "error", { nowMs, policy, fx, fault: outcome.failed });
+    return answer(call, context, 500, [], nowMs, fx);
+  }
+  context.script = outcome.script;
+  learn(context, run, outcome);
+  const { decision } = outcome;
+  switch (waiting.route) {
+    case "branch":
+      return sendGroup(call, context, waiting.group, outcome.branches ?? [], nowMs, policy, fx);
+    case "failure":
+      return decision === undefined || decision.kind === "drop" ? decide(call, context, nowMs, fx) : carryOut(call, context, decision, nowMs, policy, fx);
+    case "sequential":
+      return carryOut(call, context, decision ?? { kind: "relay", targets: [[]] }, nowMs, policy, fx);
+    case "request":
+    case "error":
+      return carryOut(call, context, decision ?? { kind: "reply", status: 500 }, nowMs, policy, fx);
+    case "reply":
+    case "local":
+      return undefined;
+  }
+}
+
+/** What a route leaves behind for those after it. */
+function learn(context: InviteContext, run: RouteRun, outcome: RouteOutcome): void {
+  context.vars = outcome.vars ?? context.vars;
+  context.armed = armedNext(context.armed, outcome.armed);
+  context.terms = outcome.terms ?? context.terms;
+  if (outcome.recordRoute === false) context.dialogId = "";
+  if (outcome.text !== undefined && run.route !== "branch") {
+    context.request = outcome.text;
+    context.message = undefined;
+  }
+}
+
+const replyRoutes = (context: InviteContext, policy: Policy): boolean => policy.script?.reply === true || (context.armed.replies?.length ?? 0) > 0;
+
+/** A response waits for the reply routes, in order with those before it. */
+function hold(call: Call, context: InviteContext, branch: InviteBranch, response: Message, flow: Flow, policy: Policy, fx: Effects): void {
+  if (context.held.some((one) => one.branch === branch.id && one.text === response.text)) return fx.count("responseRepeated");
+  if (context.held.length >= MOST_HELD) return fx.count("responseStray");
+  context.runs++;
+  const held: Held = { serial: context.runs, branch: branch.id, text: response.text, flow };
+  context.held = [...context.held, held];
+  if (context.held.length === 1) runReply(call, context, held, policy, fx);
+}
+
+function runReply(call: Call, context: InviteContext, held: Held, policy: Policy, fx: Effects): void {
+  const read = readMessage(held.text);
+  const branch = context.branches.find((one) => one.id === held.branch);
+  if (!read.ok || branch === undefined) return;
+  const run = runOf(call, context);
+  const message = forwardedResponse(read.value, context.cseq);
+  const targets = [{ uri: branch.target, status: read.value.status }];
+  const name = replyNames(context.armed, policy);
+  fx.run({ ...run, serial: held.serial, route: "reply", name, response: message, status: read.value.status, targets });
+}
+
+function replied(call: Call, context: InviteContext, run: RouteRun, outcome: RouteOutcome, nowMs: number, policy: Policy, fx: Effects): void {
+  const [held, ...rest] = context.held;
+  if (held === undefined || held.serial !== run.serial) return;
+  context.held = rest;
+  fx.count(outcome.failed === undefined ? "routeRan" : "routeFailed");
+  const branch = context.branches.find((one) => one.id === held.branch);
+  const read = readMessage(held.text);
+  if (branch !== undefined && read.ok) {
+    const response = read.value;
+    if (outcome.vars !== undefined) context.vars = outcome.vars;
+    const dropped = outcome.decision?.kind === "drop" && response.status < 200;
+    passOn(call, context, branch, response, dropped ? "" : (outcome.text ?? run.response), held.flow, nowMs, policy, fx);
+    if (outcome.cancelBranches === true) {
+      context.pending = [];
+      cancelBranches(call, context, branch, nowMs, fx);
+    }
+    if ((outcome.vars !== undefined || outcome.cancelBranches === true) && context.stored) saveInvite(context, fx, false);
+  }
+  const [next] = rest;
+  if (next !== undefined) runReply(call, context, next, policy, fx);
+}
+
 /** The INVITE of a context, read; undefined once it was let go. */
 export function messageOf(context: InviteContext): Message | undefined {
   if (context.message === undefined && context.request !== "") {
@@ -486,6 +734,19 @@ export function messageOf(context: InviteContext): Message | undefined {
     if (read.ok) context.message = read.value;
   }
   return context.message;
+}
+
+function beginning(call: Call, context: InviteContext, id: string, request: Message, response: Message, flow: Flow, nowMs: number): Beginning {
+  const legs = legsOf(request, context.flow, response, flow);
+  const { replaces } = request;
+  return {
+    id,
+    callId: call.callId,
+    atMs: nowMs,
+    legs,
+    terms: context.terms,
+    replaces: replaces === undefined ? undefined : { callId: replaces.callId, toTag: replaces.toTag, fromTag: replaces.fromTag },
+  };
 }
 
 /** What both legs are, from an initial INVITE as it came and a response to it (RFC 3261 §12.1): each leg's route set is its own side's part of Record-Route. */

@@ -12,6 +12,7 @@ import { nextHopToward } from "./next-hop.ts";
 import { endPath } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { dropOwn, saveOwn, savePath } from "./record.ts";
+import type { RouteOutcome, RouteRun } from "./route-run.ts";
 
 type RequestCommand = CallCommand & { kind: "request" };
 
@@ -62,6 +63,7 @@ export function startOwn(call: Call, command: RequestCommand, nowMs: number, pol
     serial,
     hop,
     sent,
+    waiting: policy.script?.local === true,
     client: startClientNonInvite(isReliable(hop.transport), nowMs, command.answerWithinMs),
   };
   call.own.set(branch, own);
@@ -69,7 +71,40 @@ export function startOwn(call: Call, command: RequestCommand, nowMs: number, pol
   if (method === "BYE") endPath(call, id, nowMs, fx);
   fx.live(nowMs + 64 * T1_MS + T4_MS);
   fx.keep(nowMs + 4 * 64 * T1_MS);
-  fx.send(hop, call.callId, branch, method, sent);
+  if (own.waiting) fx.run(runOf(call, own));
+  else fx.send(hop, call.callId, branch, method, sent);
+}
+
+const runOf = (call: Call, own: OwnRequest): RouteRun => ({
+  callId: call.callId,
+  key: own.branch,
+  serial: own.serial,
+  script: "",
+  route: "local",
+  name: "",
+  flow: undefined,
+  request: own.sent,
+  response: "",
+  status: 0,
+  targets: [],
+  vars: "",
+  dialogId: own.dialogId,
+  fault: "",
+});
+
+/** Another owner was at it: the local route that it did not live to hear of runs again. */
+export function resumeOwn(call: Call, own: OwnRequest, fx: Effects): void {
+  if (own.waiting) fx.run(runOf(call, own));
+}
+
+/** What came of the local route of a request of the cluster's own. Where the route failed, it leaves as it was made. */
+export function ownRouted(call: Call, own: OwnRequest, outcome: RouteOutcome, fx: Effects): void {
+  if (!own.waiting) return;
+  own.waiting = false;
+  fx.count(outcome.failed === undefined ? "routeRan" : "routeFailed");
+  own.sent = outcome.text ?? own.sent;
+  saveOwn(own, fx);
+  fx.send(own.hop, call.callId, own.branch, own.method, own.sent);
 }
 
 const uriOf = (route: string): string => /<([^>]*)>/.exec(route)?.[1] ?? route;
@@ -110,6 +145,7 @@ export function ownTime(call: Call, own: OwnRequest, nowMs: number, fx: Effects)
   own.client = next;
   for (const action of actions) {
     if (action.kind === "send") {
+      if (own.waiting) continue;
       fx.count("requestRepeated");
       fx.send(own.hop, call.callId, own.branch, own.method, own.sent);
     } else if (action.kind === "fail") {

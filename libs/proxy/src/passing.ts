@@ -1,7 +1,7 @@
 import { readMessage, writeResponse, type Message } from "@carillon/sip";
 import { startClientNonInvite, startServerNonInvite, stepClientNonInvite, stepServerNonInvite, T1_MS, type ServerNonInviteEvent } from "@carillon/transaction";
 import { isReliable, type Flow } from "@carillon/wire/flow";
-import type { Call, RequestContext } from "./call.ts";
+import type { Call, RequestContext, WaitingRequest } from "./call.ts";
 import { unmapped } from "./cseq-map.ts";
 import { digest } from "./digest.ts";
 import type { Effects } from "./effects.ts";
@@ -12,6 +12,8 @@ import { endPath, passPath, pathOf } from "./path.ts";
 import type { Policy } from "./policy.ts";
 import { dropRequest, savePath, saveRequest } from "./record.ts";
 import { isStranger, refusal } from "./refusal.ts";
+import { replyNames, type RouteOutcome, type RouteRun } from "./route-run.ts";
+import type { Decision } from "./routing.ts";
 
 /** Methods that make a dialog besides INVITE: we stay in their path. */
 const DIALOG_MAKING = new Set(["SUBSCRIBE", "REFER"]);
@@ -25,15 +27,26 @@ export function startRequest(call: Call, request: Message, flow: Flow, key: stri
     fx.count("looped");
     return reply(call, request, flow, key, 482, [], nowMs, policy, fx);
   }
-  let target: string | undefined;
-  if (request.toTag === "") {
-    const decision = policy.route(request, flow);
-    if (decision.kind === "reply") return reply(call, request, flow, key, decision.status, decision.headers ?? [], nowMs, policy, fx, decision.reason);
-    // RFC 3261 §16.6 lets a proxy fork these too; serial groups need an INVITE's patience, so the first target is taken.
-    target = decision.targets[0]?.[0];
-  } else if (isStranger(call, request, flow, policy)) return reply(call, request, flow, key, 481, [], nowMs, policy, fx);
+  const within = request.toTag !== "";
+  if (within && isStranger(call, request, flow, policy)) return reply(call, request, flow, key, 481, [], nowMs, policy, fx);
+  if (within ? policy.script?.sequential === true : policy.script?.request === true) return waitFor(call, request, flow, key, policy, fx);
+  const decision = within ? FOLLOW : policy.route(request, flow);
+  carryOut(call, request, flow, key, { decision, script: "" }, nowMs, policy, fx);
+}
+
+/** The way of a request within a dialog: its Route set and Request-URI. */
+const FOLLOW: Decision = { kind: "relay", targets: [[]] };
+
+/** Does what a route decided about the request. */
+function carryOut(call: Call, request: Message, flow: Flow, key: string, outcome: RouteOutcome, nowMs: number, policy: Policy, fx: Effects): void {
+  const decision = outcome.decision ?? (request.toTag === "" ? { kind: "reply", status: 500 } : FOLLOW);
+  if (decision.kind === "drop") return;
+  if (decision.kind === "reply") return reply(call, request, flow, key, decision.status, decision.headers ?? [], nowMs, policy, fx, decision.reason);
+  // RFC 3261 §16.6 lets a proxy fork these too; serial groups need an INVITE's patience, so the first target is taken.
+  const target = decision.targets[0]?.[0]?.uri;
   const departure = departureOf(request, target, policy.identity, flow.ingress);
   if (departure === undefined) return reply(call, request, flow, key, 416, [], nowMs, policy, fx);
+  const mark = loopMark(request, policy.seed);
   const found = pathOf(call, request);
   const branch = branchFor(key, departure.requestUri, request.method, mark, policy.seed);
   const cseq = found === undefined ? undefined : passPath(call, found.path, found.from, request.cseq.number, fx);
@@ -43,7 +56,8 @@ export function startRequest(call: Call, request: Message, flow: Flow, key: stri
     flow,
     departure,
     branch,
-    recordRoute: request.toTag === "" && DIALOG_MAKING.has(request.method) ? routeMark("0", call.callId, policy.seed) : undefined,
+    recordRoute:
+      request.toTag === "" && outcome.recordRoute !== false && DIALOG_MAKING.has(request.method) ? routeMark("0", call.callId, policy.seed) : undefined,
     cseq,
     rack: found === undefined || rack === undefined ? undefined : passPath(call, found.path, found.from, rack.cseq, fx),
   });
@@ -60,6 +74,10 @@ export function startRequest(call: Call, request: Message, flow: Flow, key: stri
     dialogId: found?.path.id ?? "",
     from: found?.from,
     stored: isReliable(flow.transport),
+    script: outcome.script,
+    vars: outcome.vars ?? "",
+    armed: outcome.armed ?? {},
+    held: undefined,
     server: startServerNonInvite(isReliable(flow.transport)),
     client: startClientNonInvite(isReliable(departure.hop.transport), nowMs),
   };
@@ -107,15 +125,88 @@ function respond(call: Call, context: RequestContext, event: ServerNonInviteEven
   for (const action of actions) fx.respond(context.upstream, call.callId, action.message);
 }
 
-export function requestResponded(call: Call, context: RequestContext, response: Message, flow: Flow, nowMs: number, fx: Effects): void {
+export function requestResponded(call: Call, context: RequestContext, response: Message, flow: Flow, nowMs: number, policy: Policy, fx: Effects): void {
+  // RFC 4320 §4.1: no 1xx but 100 to a non-INVITE, and 100 is hop by hop.
+  const finals = response.status >= 200 && context.client.state !== "completed" && context.client.state !== "terminated";
+  if (finals && (policy.script?.reply === true || (context.armed.replies?.length ?? 0) > 0)) return holdResponse(call, context, response, flow, policy, fx);
+  passOn(call, context, response, forwardedResponse(response, context.cseq), flow, nowMs, fx);
+}
+
+function passOn(call: Call, context: RequestContext, response: Message, message: string, flow: Flow, nowMs: number, fx: Effects): void {
   const { next, actions } = stepClientNonInvite(context.client, { kind: "response", status: response.status }, nowMs);
   context.client = next;
   if (actions.length === 0) return fx.count("responseRepeated");
-  // RFC 4320 §4.1: no 1xx but 100 to a non-INVITE, and 100 is hop by hop.
   if (response.status === 100) return;
-  respond(call, context, { kind: "respond", status: response.status, message: forwardedResponse(response, context.cseq) }, nowMs, fx);
+  respond(call, context, { kind: "respond", status: response.status, message }, nowMs, fx);
   if (context.stored) saveRequest(context, fx);
   if (context.method === "UPDATE" && response.status >= 200 && response.status < 300) refreshed(call, context, response, flow, nowMs, fx);
+}
+
+// --- routes of a script ---
+
+function waitFor(call: Call, request: Message, flow: Flow, key: string, policy: Policy, fx: Effects, fault = ""): void {
+  const serial = fault === "" ? 1 : 2;
+  call.waiting.set(key, { key, flow, request: request.text, serial });
+  fx.run({
+    callId: call.callId,
+    key,
+    serial,
+    script: policy.script?.version ?? "",
+    route: fault === "" ? (request.toTag === "" ? "request" : "sequential") : "error",
+    name: "",
+    flow,
+    request: request.text,
+    response: "",
+    status: 0,
+    targets: [],
+    vars: "",
+    dialogId: pathOf(call, request)?.path.id ?? "",
+    fault,
+  });
+}
+
+/** What came of the route of a request other than INVITE. */
+export function requestRouted(call: Call, waiting: WaitingRequest, run: RouteRun, outcome: RouteOutcome, nowMs: number, policy: Policy, fx: Effects): void {
+  if (waiting.serial !== run.serial) return;
+  call.waiting.delete(waiting.key);
+  fx.count(outcome.failed === undefined ? "routeRan" : "routeFailed");
+  const read = readMessage(outcome.text ?? waiting.request);
+  if (!read.ok) return;
+  const { flow, key } = waiting;
+  if (outcome.failed === undefined) return carryOut(call, read.value, flow, key, outcome, nowMs, policy, fx);
+  if (policy.script?.error === true && run.route !== "error") return waitFor(call, read.value, flow, key, policy, fx, outcome.failed);
+  reply(call, read.value, flow, key, 500, [], nowMs, policy, fx);
+}
+
+function holdResponse(call: Call, context: RequestContext, response: Message, flow: Flow, policy: Policy, fx: Effects): void {
+  if (context.held !== undefined) return fx.count("responseRepeated");
+  context.held = { serial: 3, branch: context.branch, text: response.text, flow };
+  fx.run({
+    callId: call.callId,
+    key: context.key,
+    serial: 3,
+    script: context.script,
+    route: "reply",
+    name: replyNames(context.armed, policy),
+    flow: context.flow,
+    request: context.request,
+    response: forwardedResponse(response, context.cseq),
+    status: response.status,
+    targets: [{ uri: context.sent.slice(context.method.length + 1, context.sent.indexOf(" SIP/2.0")), status: response.status }],
+    vars: context.vars,
+    dialogId: context.dialogId,
+    fault: "",
+  });
+}
+
+/** What came of the reply route of a request other than INVITE. */
+export function responseRouted(call: Call, context: RequestContext, run: RouteRun, outcome: RouteOutcome, nowMs: number, fx: Effects): void {
+  const { held } = context;
+  if (held === undefined || held.serial !== run.serial) return;
+  context.held = undefined;
+  fx.count(outcome.failed === undefined ? "routeRan" : "routeFailed");
+  const read = readMessage(held.text);
+  if (read.ok) passOn(call, context, read.value, outcome.text ?? run.response, held.flow, nowMs, fx);
 }
 
 function refreshed(call: Call, context: RequestContext, response: Message, flow: Flow, nowMs: number, fx: Effects): void {

@@ -7,11 +7,22 @@ import { digest } from "./digest.ts";
 import type { Effects } from "./effects.ts";
 import { serverKey } from "./forward.ts";
 import { isOurs } from "./identity.ts";
-import { ackInvite, branchResponded, branchUndeliverable, cancelInvite, inviteTime, repeatInvite, startInvite } from "./invite.ts";
+import { ackInvite, branchResponded, branchUndeliverable, cancelInvite, inviteRouted, inviteTime, repeatInvite, resumeInvite, startInvite } from "./invite.ts";
 import { responseHop } from "./next-hop.ts";
-import { ownResponded, ownTime, ownUndeliverable, startOwn } from "./own.ts";
-import { forwardAck, forwardStray, repeatRequest, requestResponded, requestTime, requestUndeliverable, startRequest } from "./passing.ts";
+import { ownResponded, ownRouted, ownTime, ownUndeliverable, resumeOwn, startOwn } from "./own.ts";
+import {
+  forwardAck,
+  forwardStray,
+  repeatRequest,
+  requestResponded,
+  requestRouted,
+  requestTime,
+  requestUndeliverable,
+  responseRouted,
+  startRequest,
+} from "./passing.ts";
 import type { Policy } from "./policy.ts";
+import type { RouteOutcome, RouteRun } from "./route-run.ts";
 
 /** A message for this call has come over `flow`. Never throws for what the message holds. */
 export function receive(call: Call, message: Message, flow: Flow, nowMs: number, policy: Policy, fx: Effects): void {
@@ -45,7 +56,8 @@ function receiveRequest(call: Call, request: Message, flow: Flow, nowMs: number,
     default: {
       const keyed = `${key}|${request.method}`;
       const context = call.requests.get(keyed);
-      if (context !== undefined) repeatRequest(call, context, nowMs, fx);
+      if (call.waiting.has(keyed)) fx.count("requestAbsorbed");
+      else if (context !== undefined) repeatRequest(call, context, nowMs, fx);
       else startRequest(call, request, flow, keyed, nowMs, policy, fx);
     }
   }
@@ -68,7 +80,7 @@ function receiveResponse(call: Call, response: Message, flow: Flow, nowMs: numbe
   const own = call.own.get(via.branch);
   if (own !== undefined) return ownResponded(call, own, response, nowMs, fx);
   for (const context of call.requests.values()) {
-    if (context.branch === via.branch && context.method === response.cseq.method) return requestResponded(call, context, response, flow, nowMs, fx);
+    if (context.branch === via.branch && context.method === response.cseq.method) return requestResponded(call, context, response, flow, nowMs, policy, fx);
   }
   forwardStray(call, response, flow, fx);
 }
@@ -100,6 +112,32 @@ export function obey(call: Call, command: CallCommand, nowMs: number, policy: Po
   }
 }
 
+/** What came of a route that `Effects` asked to run. A call that has gone on meanwhile takes no notice. */
+export function routed(call: Call, run: RouteRun, outcome: RouteOutcome, nowMs: number, policy: Policy, fx: Effects): void {
+  const { key } = run;
+  const invite = call.invites.get(key);
+  if (invite !== undefined) return inviteRouted(call, invite, run, outcome, nowMs, policy, fx);
+  const waiting = call.waiting.get(key);
+  if (waiting !== undefined) return requestRouted(call, waiting, run, outcome, nowMs, policy, fx);
+  const request = call.requests.get(key);
+  if (request !== undefined) return responseRouted(call, request, run, outcome, nowMs, fx);
+  const own = call.own.get(key);
+  if (own !== undefined) ownRouted(call, own, outcome, fx);
+}
+
+/** Whether the call waits for routes that a former owner may not have lived to hear of: then `resume` is due. */
+export function waits(call: Call): boolean {
+  for (const context of call.invites.values()) if (context.waiting !== undefined) return true;
+  for (const own of call.own.values()) if (own.waiting) return true;
+  return false;
+}
+
+/** Runs the routes again that the call waits for. */
+export function resume(call: Call, fx: Effects): void {
+  for (const context of call.invites.values()) resumeInvite(call, context, fx);
+  for (const own of call.own.values()) resumeOwn(call, own, fx);
+}
+
 /** Does whatever is due. A call too early or too often is harmless. */
 export function time(call: Call, nowMs: number, policy: Policy, fx: Effects): void {
   for (const context of call.invites.values()) inviteTime(call, context, nowMs, policy, fx);
@@ -111,9 +149,9 @@ export function time(call: Call, nowMs: number, policy: Policy, fx: Effects): vo
 export function nextDueAtMs(call: Call): number {
   let dueAtMs = Infinity;
   for (const context of call.invites.values()) {
-    dueAtMs = Math.min(dueAtMs, serverInviteDueAtMs(context.server));
+    dueAtMs = Math.min(dueAtMs, serverInviteDueAtMs(context.server), context.waiting?.untilAtMs ?? Infinity);
     for (const branch of context.branches) {
-      dueAtMs = Math.min(dueAtMs, clientInviteDueAtMs(branch.client), branch.timerCAtMs);
+      dueAtMs = Math.min(dueAtMs, clientInviteDueAtMs(branch.client), branch.timerCAtMs, branch.limitAtMs);
       if (branch.cancelling !== undefined) dueAtMs = Math.min(dueAtMs, clientNonInviteDueAtMs(branch.cancelling));
     }
   }

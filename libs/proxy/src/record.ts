@@ -15,7 +15,7 @@ export const LIVE = "live";
 /** Writes the state of an INVITE transaction; with `messages` also what it received and sent. */
 export function saveInvite(context: InviteContext, fx: Effects, messages: boolean): void {
   const { key } = context;
-  const fields = { ...context, request: "", message: undefined, branches: context.branches.map((branch) => ({ ...branch, sent: "" })) };
+  const fields = { ...context, request: "", message: undefined, held: [], branches: context.branches.map((branch) => ({ ...branch, sent: "" })) };
   fx.set(`i|${key}`, JSON.stringify(fields));
   context.stored = true;
   if (messages) {
@@ -51,7 +51,7 @@ export function dropOwn(own: OwnRequest, fx: Effects): void {
 }
 
 export function saveRequest(context: RequestContext, fx: Effects): void {
-  fx.set(`r|${context.key}`, JSON.stringify(context));
+  fx.set(`r|${context.key}`, JSON.stringify({ ...context, held: undefined }));
 }
 
 export function dropRequest(context: RequestContext, fx: Effects): void {

@@ -2,16 +2,30 @@ import { readUri, type Message, type Uri } from "@carillon/sip";
 import type { Flow } from "@carillon/wire/flow";
 import { isOurUri, type Identity } from "./identity.ts";
 
-/** What to do with an initial request. */
+/** Somewhere to send a request to. */
+export interface Target {
+  readonly uri: string;
+  /** How long an INVITE may go unanswered there, milliseconds; undefined: timers B and C alone say. */
+  readonly limitMs?: number | undefined;
+}
+
+/** What to do with a request. */
 export type Decision =
-  /** Groups of targets: those of a group are tried at once, the next group when all of a group have failed. Each target is a URI. */
-  | { readonly kind: "relay"; readonly targets: readonly (readonly string[])[] }
+  | {
+      readonly kind: "relay";
+      /** Those of a group are tried at once, the next group when all of a group have failed. An empty group stands for the Request-URI and Route set as they are. */
+      readonly targets: readonly (readonly Target[])[];
+      /** Which failures lead to the next group: any, or only those that say that a target is not available (408, 5xx, unreachable). */
+      readonly failover?: "any" | "unavailable" | undefined;
+    }
   | {
       readonly kind: "reply";
       readonly status: number;
       readonly reason?: string | undefined;
       readonly headers?: readonly (readonly [string, string])[] | undefined;
-    };
+    }
+  /** Says nothing at all. */
+  | { readonly kind: "drop" };
 
 export type Route = (request: Message, flow: Flow) => Decision;
 
@@ -39,7 +53,7 @@ export function builtinRoute(identity: Identity, relay: RelayRule): Route {
 }
 
 function relayed(request: Message, toward: Uri, relay: RelayRule): Decision {
-  return relay.allows(toward.host) ? { kind: "relay", targets: [[request.requestUri]] } : { kind: "reply", status: 403, reason: "Relay Forbidden" };
+  return relay.allows(toward.host) ? { kind: "relay", targets: [[{ uri: request.requestUri }]] } : { kind: "reply", status: 403, reason: "Relay Forbidden" };
 }
 
 /** The first Route that is not ours, where an initial request brings a route of its own. */
